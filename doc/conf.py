@@ -1,0 +1,49 @@
+"""Sphinx settings. Nothing here reaches for the network."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+project = "skrobust"
+copyright = "2026, skrobust developers"
+author = "skrobust developers"
+release = version_of("skrobust")
+version = ".".join(release.split(".")[:2])
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_gallery.gen_gallery",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build"]
+
+autosummary_generate = True
+autosummary_ignore_module_all = False  # __all__ says what is public
+autodoc_typehints = "none"  # numpydoc sections say it
+numpydoc_show_class_members = True
+numpydoc_show_inherited_class_members = False
+numpydoc_class_members_toctree = False
+myst_heading_anchors = 3
+
+sphinx_gallery_conf = {
+    "examples_dirs": str(Path("..") / "examples"),
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"plot_",
+    "ignore_pattern": r"demo\.py",
+    "doc_module": ("skrobust",),
+    "backreferences_dir": None,
+    "show_memory": False,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"skrobust {release}"
+html_theme_options = {
+    "github_url": "https://github.com/skrobust/skrobust",
+    "navbar_align": "left",
+    "show_toc_level": 2,
+}

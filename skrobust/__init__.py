@@ -1,0 +1,16 @@
+"""Deep learning from corrupted data, with scikit-learn's interface."""
+
+from ._classifier import NetClassifier
+from ._detector import NetOutlierDetector
+from ._prl import PRLClassifier, PRLRegressor
+from ._regressor import NetRegressor
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "NetClassifier",
+    "NetOutlierDetector",
+    "NetRegressor",
+    "PRLClassifier",
+    "PRLRegressor",
+]

@@ -1,0 +1,382 @@
+"""What the three public bases share: fit, partial_fit, prediction, persistence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from . import _border
+from ._batch import Rows
+from ._compat import CallbackSupportMixin, Silence
+from ._modules import ModuleStack, build_modules
+from ._optim import SGD, Adam
+from ._params import check_network
+from ._progress import Progress, Watch, run_epochs
+from ._scaling import FAR, InputScaler
+from ._stack import MLPStack
+from ._train import Recipe, posterior
+from .criteria import Loss, as_loss
+from .steps import Context
+
+Array = NDArray[Any]
+
+BLOCK = 1024  # rows predicted at a time: small blocks stay in the cache
+IN_MEMORY = 2**30  # bytes of X above which rows are read batch by batch
+
+
+class NetBase(CallbackSupportMixin, BaseEstimator):
+    """Common ground of the bases; not an estimator by itself."""
+
+    # where the "?" on an estimator's HTML page leads
+    _doc_link_module = "skrobust"
+    _doc_link_template = (
+        "https://skrobust.readthedocs.io/en/latest/generated/"
+        "{estimator_module}.{estimator_name}.html"
+    )
+
+    # -- what a method declares --------------------------------------------------
+    def _steps(self) -> tuple[Any, ...]:
+        return tuple(self.steps)
+
+    def _networks(self) -> int:
+        return self.n_networks
+
+    def _loss(self) -> Loss:
+        return as_loss(self.criterion)
+
+    def _check_params(self) -> None:
+        check_network(self)
+        self._loss()
+
+    def _layers(self, n_features: int, n_outputs: int) -> tuple[int, ...]:
+        sizes = self.hidden_layer_sizes
+        hidden = tuple(sizes) if isinstance(sizes, tuple | list) else (sizes,)
+        return (n_features, *hidden, n_outputs)
+
+    # -- what a task declares ----------------------------------------------------
+    def _y_options(self) -> dict[str, Any]:
+        """Options of validate_data about y."""
+        return {}
+
+    def _learn_targets(
+        self, X: Array, y: Any, weights: Array, known: bool, classes: Any
+    ) -> dict[str, Any]:
+        """Fitted attributes about the targets; ``known``: those of an earlier fit."""
+        raise NotImplementedError
+
+    def _encode(self, y: Any, about: dict[str, Any]) -> Any:
+        """Targets as the loss wants them, an array or None."""
+        raise NotImplementedError
+
+    def _class_weights(self, y: Any) -> Any:
+        return 1.0
+
+    def _score_outputs(self, outputs: Array, target: Array) -> float:
+        """Robust validation score of outputs (K, n, n_outputs)."""
+        raise NotImplementedError
+
+    def _finish(self, X: Array, weights: Array) -> None:
+        """Compute further fitted attributes from the rows trained on."""
+
+    # -- fitting -----------------------------------------------------------------
+    def _fit(self, X: Any, y: Any, sample_weight: Any, **options: Any) -> Any:
+        """Fit, or leave the estimator as it was if anything goes wrong."""
+        before = dict(vars(self))
+        try:
+            self._fit_or_fail(X, y, sample_weight, **options)
+        except BaseException:
+            for name in set(vars(self)) - set(before):
+                if name.endswith("_"):
+                    delattr(self, name)
+            vars(self).update(before)
+            raise
+        return self
+
+    def _fit_or_fail(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any = None,
+        y_val: Any = None,
+        classes: Any = None,
+        partial: bool = False,
+    ) -> None:
+        self._check_params()
+        resume = self.__sklearn_is_fitted__() and (partial or self.warm_start)
+        X, y = self._check_arrays(X, y, reset=not resume)
+        weights = _border.check_weights(sample_weight, len(X))
+        used = np.flatnonzero(weights)
+        data, X, w = (X, y), X[used], weights[used]
+        y = None if y is None else y[used]
+        about = self._learn_targets(X, y, w, resume, classes)
+        target, w = self._encode(y, about), w * self._class_weights(y)
+        held_out = self._given_validation(X_val, y_val, about)
+        progress = self._begin(X, w, about["n_outputs_"], resume, partial)
+        if held_out is None and not partial and getattr(self, "early_stopping", False):
+            inner, outer = self._split(len(X), target, progress.order)
+            held_out = X[outer], target[outer]
+            X, target, w, used = X[inner], target[inner], w[inner], used[inner]
+        context = Context(self._loss(), progress.n_epochs, progress.stack.generator)
+        recipe = self._recipe(len(X))
+        watch = self._watch(data, progress, held_out, about, partial)
+        with _border.few_threads(progress.stack.theta.numel() * recipe.batch_size):
+            rows = self._rows(X, target, w, progress)
+            run_epochs(rows, progress, recipe, context, watch)
+            final = posterior(progress.stack, rows, recipe, context).mean(0)
+        vars(self).update(self._attributes(progress, about))
+        self._keep_weights(used, len(weights), w, final.double().cpu().numpy())
+        self._finish(X, w)
+
+    def _check_arrays(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
+        X, y = _border.to_numpy(X), _border.to_numpy(y)
+        options = {**self._X_options(), **self._y_options(), "reset": reset}
+        if y is None and not self._needs_y():
+            return validate_data(self, X, **options), None
+        return validate_data(self, X, y, **options)
+
+    def _needs_y(self) -> bool:
+        return True
+
+    def _X_options(self) -> dict[str, Any]:
+        allow_nd = self.network is not None
+        return {"dtype": [np.float64, np.float32], "allow_nd": allow_nd}
+
+    def _given_validation(self, X_val: Any, y_val: Any, about: dict[str, Any]) -> Any:
+        if X_val is None and y_val is None:
+            return None
+        if X_val is None or y_val is None:
+            raise ValueError("X_val and y_val must be given together.")
+        X_val, y_val = self._check_arrays(X_val, y_val, reset=False)
+        return X_val, self._encode(y_val, about)
+
+    def _split(
+        self, n: int, target: Array, order: torch.Generator
+    ) -> tuple[Array, Array]:
+        """Indices of the rows to train on and of those held out."""
+        n_out = max(1, round(self.validation_fraction * n))
+        if n - n_out < 1:
+            raise ValueError(
+                f"early_stopping needs at least 2 samples, got n_samples = {n}."
+            )
+        shuffled = torch.randperm(n, generator=order).numpy()
+        return np.sort(shuffled[n_out:]), np.sort(shuffled[:n_out])
+
+    def _begin(
+        self, X: Array, weights: Array, n_outputs: int, resume: bool, partial: bool
+    ) -> Progress:
+        """Build networks, optimizer and scaling, or take up the fitted ones."""
+        scaler = self._scaler if resume else None
+        if self.standardize and X.ndim == 2 and (partial or not resume):
+            fresh = InputScaler.fit(X, weights)
+            scaler = fresh if scaler is None else scaler.merge(fresh)
+        device = _border.pick_device(self.device)
+        seed = _border.draw_seed(self.random_state)
+        if resume:
+            stack, done = self._stack, self.n_iter_
+            seed += done  # further epochs must not repeat the first ones' draws
+        else:
+            dtype = _border.pick_dtype(self.dtype, X.dtype, device)
+            stack = self._build(X.shape[1:], n_outputs, seed, dtype, device)
+        optimizer = self._optimizer(stack)
+        order = _border.make_generator(seed)
+        stack.generator = _border.make_generator(seed, stack.theta.device)
+        progress = Progress(stack, optimizer, scaler, X.shape[1:], order)
+        if resume:
+            optimizer.load(self._optimizer_state)
+            progress.n_epochs = done
+            progress.loss_curve = list(self.loss_curve_)
+        return progress
+
+    def _build(
+        self,
+        row_shape: tuple[int, ...],
+        n_outputs: int,
+        seed: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> Any:
+        if self.network is None:
+            return MLPStack(
+                self._layers(int(np.prod(row_shape)), n_outputs),
+                self._networks(),
+                activation=self.activation,
+                dropout=self.dropout,
+                generator=_border.make_generator(seed),
+                dtype=dtype,
+                device=device,
+            )
+        n_features = row_shape[0] if len(row_shape) == 1 else row_shape
+        modules = build_modules(
+            lambda: self.network(n_features, n_outputs), self._networks(), seed
+        )
+        stack = ModuleStack(modules, dtype=dtype, device=device)
+        example = torch.zeros((2, *row_shape), dtype=dtype, device=device)
+        if (out := stack.predict(example)).shape[1:] != (2, n_outputs):
+            raise ValueError(
+                f"The module built by 'network' must map {tuple(example.shape)} to "
+                f"{(2, n_outputs)}. It gave {tuple(out.shape[1:])} instead."
+            )
+        return stack
+
+    def _optimizer(self, stack: Any) -> Any:
+        if self.solver == "adam":
+            return Adam(stack.theta)
+        return SGD(stack.theta, self.momentum, self.nesterovs_momentum)
+
+    def _recipe(self, n: int) -> Recipe:
+        size = 128 if self.batch_size == "auto" else self.batch_size
+        lr, end = self.learning_rate_init, self.max_iter
+
+        def step_size(epoch: int) -> float:
+            if self.learning_rate == "constant":
+                return lr
+            return lr * 0.5 * (1 + np.cos(np.pi * min(epoch, end) / end))
+
+        decays = self.alpha, self.weight_decay, self.clip_norm
+        return Recipe(self._steps(), min(size, n), step_size, *decays)
+
+    def _rows(self, X: Array, target: Any, weights: Array, progress: Progress) -> Rows:
+        stack, scaler = progress.stack, progress.scaler
+        device, dtype = stack.theta.device, stack.theta.dtype
+        x: Any
+        if X.nbytes <= IN_MEMORY:
+            starts = range(0, len(X), 10_000)
+            parts = [_to_tensor(X[i : i + 10_000], scaler, stack) for i in starts]
+            x = torch.cat(parts)
+        else:
+
+            def x(index: torch.Tensor) -> torch.Tensor:
+                return _to_tensor(X[index.numpy()], scaler, stack)
+
+        y = None
+        if target is not None:
+            y = torch.as_tensor(target, device=device)
+            y = y.to(dtype) if y.is_floating_point() else y
+        return Rows(x, y, torch.as_tensor(weights, dtype=dtype, device=device))
+
+    def _watch(
+        self,
+        data: tuple[Any, Any],
+        progress: Progress,
+        held_out: Any,
+        about: dict[str, Any],
+        partial: bool,
+    ) -> Watch:
+        def validate() -> float:
+            outputs = self._apply(held_out[0], progress.stack, progress.scaler)
+            return self._score_outputs(outputs, held_out[1])
+
+        n_epochs = 1 if partial else self.max_iter
+        return Watch(
+            n_epochs=n_epochs,
+            tol=self.tol,
+            patience=self.n_iter_no_change,
+            validate=None if held_out is None else validate,
+            callbacks=Silence()
+            if partial
+            else self._init_callback_context(max_subtasks=n_epochs),
+            tell={"estimator": self, "X": data[0], "y": data[1]},
+            attributes=lambda: self._attributes(progress.frozen(), about),
+            verbose=bool(self.verbose),
+        )
+
+    def _attributes(self, progress: Progress, about: dict[str, Any]) -> dict[str, Any]:
+        found = {
+            **about,
+            "_stack": progress.stack,
+            "_scaler": progress.scaler,
+            "_optimizer_state": progress.optimizer.state(),
+            "_row_shape": progress.row_shape,
+            "loss_curve_": list(progress.loss_curve),
+            "n_iter_": progress.n_epochs,
+        }
+        if progress.scores:
+            found["validation_scores_"] = list(progress.scores)
+        return found
+
+    def _keep_weights(self, used: Array, n: int, prior: Array, final: Array) -> None:
+        """Say which training rows were trusted; rows not trained on have weight 0."""
+        self.sample_weight_ = np.zeros(n)
+        self.sample_weight_[used] = final
+        self.inlier_mask_ = np.zeros(n, dtype=bool)
+        self.inlier_mask_[used] = final > 0.5 * prior
+
+    # -- using a fitted estimator ------------------------------------------------
+    def _check_new(self, X: ArrayLike) -> Array:
+        check_is_fitted(self)
+        X = _border.to_numpy(X)
+        return validate_data(self, X, **self._X_options(), reset=False)
+
+    def _outputs(self, X: ArrayLike) -> Array:
+        """Outputs of each network for rows X, float64 (K, n, n_outputs)."""
+        return self._apply(self._check_new(X), self._stack, self._scaler)
+
+    def _apply(
+        self,
+        X: Array,
+        stack: Any,
+        scaler: InputScaler | None,
+        read: Callable[[Any, torch.Tensor], torch.Tensor] | None = None,
+    ) -> Array:
+        """Outputs of a stack, or what ``read(outputs, inputs)`` makes of them."""
+        blocks = []
+        with _border.few_threads(stack.theta.numel() * BLOCK):
+            for start in range(0, len(X), BLOCK):
+                x = _to_tensor(X[start : start + BLOCK], scaler, stack)
+                out = stack.predict(x)
+                out = out if read is None else read(out, x)
+                blocks.append(out.double().cpu().numpy())
+        return np.concatenate(blocks, axis=1)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether a fit has ended."""
+        return hasattr(self, "_stack")
+
+    def __sklearn_tags__(self) -> Any:
+        """Describe the estimator to scikit-learn."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = self.network is not None
+        return tags
+
+    # -- persistence -------------------------------------------------------------
+    def __getstate__(self) -> dict[str, Any]:
+        """Return a state of NumPy arrays, so that it loads on any machine."""
+        state = dict(super().__getstate__())
+        if "_stack" in state:
+            stack = state.pop("_stack")
+            state["_stack_state"] = stack.state()
+            state["_stack_dtype"] = str(stack.theta.dtype).removeprefix("torch.")
+            scaler = state["_scaler"]
+            state["_scaler"] = None if scaler is None else dict(vars(scaler))
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Rebuild the networks from a stored state."""
+        state = dict(state)
+        arrays, dtype = state.pop("_stack_state", None), state.pop("_stack_dtype", "")
+        super().__setstate__(state)
+        if arrays is None:
+            return
+        if self._scaler is not None:
+            self._scaler = InputScaler(**self._scaler)
+        try:
+            device = _border.pick_device(self.device)
+        except ValueError:  # fitted on a device that this machine does not have
+            device = torch.device("cpu")
+        kind = torch.float32 if device.type == "mps" else getattr(torch, dtype)
+        self._stack = self._build(self._row_shape, self.n_outputs_, 0, kind, device)
+        self._stack.load(arrays)
+
+
+def _to_tensor(X: Array, scaler: InputScaler | None, stack: Any) -> torch.Tensor:
+    """Scale rows and move them to the stack."""
+    # unscaled values beyond 1e12 would overflow inside the network
+    X = np.clip(X, -FAR, FAR) if scaler is None else scaler.transform(X)
+    return torch.tensor(X, dtype=stack.theta.dtype).to(stack.theta.device)

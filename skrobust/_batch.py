@@ -1,0 +1,131 @@
+"""Rows on their way through a training step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Batch:
+    """Inputs, targets and weights of a few rows, with what was computed from them.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, ...)
+    y : Tensor of shape (n,), (n, n_outputs) or (K, n, n_outputs), or None
+    weights : Tensor of shape (1, n) or (K, n)
+    mass : Tensor of shape (1, 1) or (K, 1), or None
+        What the weighted sum of losses is divided by; None: the sum of the weights.
+    """
+
+    __slots__ = ("_memo", "mass", "weights", "x", "y")
+
+    def __init__(
+        self, x: Tensor, y: Tensor | None, weights: Tensor, mass: Tensor | None = None
+    ):
+        self.x, self.y, self.weights, self.mass = x, y, weights, mass
+        self._memo: dict[Any, Any] = {}
+
+    def reweighted(self, weights: Tensor, mass: Tensor | None) -> Batch:
+        """Return the same rows with other weights; what was computed stays known."""
+        batch = Batch(self.x, self.y, weights, mass)
+        batch._memo = self._memo
+        return batch
+
+    def replaced(self, *, x: Tensor | None = None, y: Tensor | None = None) -> Batch:
+        """Return a batch with other inputs or targets."""
+        batch = Batch(
+            self.x if x is None else x,
+            self.y if y is None else y,
+            self.weights,
+            self.mass,
+        )
+        if x is None:  # the outputs do not depend on the targets
+            tapes = {k: v for k, v in self._memo.items() if isinstance(k, bool)}
+            batch._memo = tapes
+        return batch
+
+    def tape(self, stack: Any, training: bool = False) -> Any:
+        """Forward pass of the stack on these rows, run once a mode."""
+        mode = training and stack.has_modes
+        tape = self._memo.get(mode)
+        if tape is None:
+            tape = self._memo[mode] = stack.forward(self.x, training=mode)
+        return tape
+
+    def loss(
+        self, stack: Any, loss: Any, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Losses (K, n) and their derivative by the output (K, n, n_outputs).
+
+        A loss that is not a number counts as infinite, and a derivative that is not
+        finite as zero: a row like that can be rejected but never followed.
+        """
+        key = (loss, training and stack.has_modes)
+        known = self._memo.get(key)
+        if known is None:
+            output = self.tape(stack, training).output.detach()
+            values, gradient = loss.value_and_gradient(output, loss.target(self))
+            inf = torch.inf
+            values = values.nan_to_num(nan=inf, posinf=inf)
+            gradient = gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+            known = self._memo[key] = values, gradient
+        return known
+
+
+class Rows:
+    """The training rows: all on the device, or read chunk by chunk.
+
+    Parameters
+    ----------
+    x : Tensor (n, ...) or callable
+        A callable takes an index tensor and returns those rows on the device.
+    y : Tensor of length n, or None
+    weights : Tensor of shape (n,)
+    """
+
+    def __init__(
+        self, x: Tensor | Callable[[Tensor], Tensor], y: Tensor | None, weights: Tensor
+    ):
+        self.x, self.y, self.weights = x, y, weights
+        self.n = len(weights)
+
+    def take(self, index: Tensor) -> Batch:
+        """Return the rows of ``index`` (on the CPU) as one batch."""
+        there = index.to(self.weights.device)
+        x = self.x[there] if isinstance(self.x, Tensor) else self.x(index)
+        y = None if self.y is None else self.y[there]
+        return Batch(x, y, self.weights[there][None])
+
+    def blocks(self, size: int) -> Iterator[Batch]:
+        """Yield all rows in their own order, ``size`` at a time."""
+        for index in torch.arange(self.n).split(size):
+            yield self.take(index)
+
+    def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Yield all rows once, in random order, in batches equal to one row.
+
+        Equal batches leave no small last one, in which a single bad row would weigh
+        too much. When everything fits one batch the order is kept: nothing is drawn.
+        """
+        n_batches = -(-self.n // batch_size)
+        if n_batches == 1:
+            x = self.x if isinstance(self.x, Tensor) else self.x(torch.arange(self.n))
+            yield Batch(x, self.y, self.weights[None])
+            return
+        order = torch.randperm(self.n, generator=generator)
+        small, larger = divmod(self.n, n_batches)
+        sizes = [small + 1] * larger + [small] * (n_batches - larger)
+        done = 0
+        while done < n_batches:
+            # gather a chunk of batches at once: one indexing, then free slices
+            chunk = sizes[done : done + max(1, 65536 // batch_size)]
+            done += len(chunk)
+            rows, order = order[: sum(chunk)], order[sum(chunk) :]
+            whole = self.take(rows)
+            ys = [None] * len(chunk) if whole.y is None else whole.y.split(chunk)
+            ws = whole.weights.split(chunk, 1)
+            yield from map(Batch, whole.x.split(chunk), ys, ws)

@@ -1,0 +1,125 @@
+"""Between scikit-learn and torch: arrays, weights, devices, seeds, threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+
+# Work of one batch (multiply-adds) above which more than one thread pays
+_WORK_FOR_THREADS = 2**27
+
+_thread_lock = threading.Lock()
+_thread_users = 0
+_thread_count = 1
+
+
+def to_numpy(data: Any) -> Any:
+    """Bring torch tensors, wherever they live, to NumPy; leave the rest alone."""
+    if isinstance(data, torch.Tensor):
+        return data.detach().cpu().numpy()
+    return data
+
+
+def check_weights(sample_weight: Any, n: int) -> NDArray[np.float64]:
+    """Return sample weights as a float64 array of length n, ones for None."""
+    if sample_weight is None:
+        return np.ones(n)
+    weights = np.asarray(to_numpy(sample_weight), dtype=np.float64)
+    if weights.ndim == 0:
+        weights = np.full(n, float(weights))
+    if weights.ndim != 1:
+        raise ValueError(
+            f"Sample weights must be 1D array or scalar, got {weights.ndim}D array."
+        )
+    if weights.shape != (n,):
+        raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n,)}!")
+    if not np.isfinite(weights).all():
+        raise ValueError("Input sample_weight contains NaN or infinity.")
+    if (weights < 0).any():
+        raise ValueError("Negative values in data passed to `sample_weight`.")
+    if not weights.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weights
+
+
+def pick_device(device: str | torch.device) -> torch.device:
+    """Resolve ``device``; "auto" is CUDA, then MPS, then the CPU."""
+    if isinstance(device, str) and device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except Exception as error:  # torch raises a different kind for every device
+        raise ValueError(
+            f"The 'device' parameter must be 'auto' or a device torch can use here. "
+            f"Got {device!r} instead: {str(error).splitlines()[0]}"
+        ) from error
+    return chosen
+
+
+def pick_dtype(dtype: str, like: np.dtype[Any], device: torch.device) -> torch.dtype:
+    """Resolve ``dtype``; "auto" follows X, except on MPS, which has no float64."""
+    known = {"float32": torch.float32, "float64": torch.float64}
+    if dtype == "auto":
+        double = like == np.float64 and device.type != "mps"
+        return torch.float64 if double else torch.float32
+    if dtype not in known:
+        raise ValueError(
+            "The 'dtype' parameter must be a str among {'auto', 'float32', 'float64'}."
+            f" Got {dtype!r} instead."
+        )
+    return known[dtype]
+
+
+def draw_seed(random_state: Any) -> int:
+    """One seed for all of a fit's own generators."""
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def make_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a generator of our own; the global ones are never touched."""
+    device = torch.device(device)
+    place = device if device.type == "cuda" else "cpu"
+    return torch.Generator(place).manual_seed(seed)
+
+
+@contextmanager
+def few_threads(work: float) -> Iterator[None]:
+    """Run torch on one thread while batches are small; restore the setting after.
+
+    torch on all cores is several times slower than on one for small networks, and
+    far worse on a busy machine. The setting belongs to the process, so the first fit
+    to come lowers it and the last to go restores it.
+
+    Parameters
+    ----------
+    work : float
+        Multiply-adds of one batch.
+    """
+    global _thread_users, _thread_count
+    if work > _WORK_FOR_THREADS:
+        yield
+        return
+    with _thread_lock:
+        if _thread_users == 0:
+            _thread_count = torch.get_num_threads()
+        _thread_users += 1
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with _thread_lock:
+            _thread_users -= 1
+            if _thread_users == 0:
+                torch.set_num_threads(_thread_count)

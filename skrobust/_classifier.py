@@ -1,0 +1,276 @@
+"""NetClassifier: any composition of steps as a classifier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
+from sklearn.base import ClassifierMixin
+from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+
+from ._base import NetBase
+from ._compat import with_callbacks
+from ._params import check_composition, check_stopping, documented, keep
+
+Array = NDArray[Any]
+
+
+class ClassifierBase(ClassifierMixin, NetBase):
+    """What all classifiers share; a subclass declares its parameters."""
+
+    @with_callbacks
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> Any:
+        """Fit the networks.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows; a torch tensor on any device will do. With ``network``
+            also of shape (n_samples, ...).
+        y : array-like of shape (n_samples,)
+            Class labels, of which some may be wrong.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative; an integer weight acts like that many repeated rows.
+        X_val, y_val : array-like, default=None
+            Rows to judge early stopping by.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, the data are not finite numbers, there
+            are fewer than two classes, or the device cannot be used.
+        """
+        return self._fit(X, y, sample_weight, X_val=X_val, y_val=y_val)
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Any:
+        """Train one epoch on the given rows, from where the last call ended.
+
+        The input scaling goes on as a running mean and variance.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        classes : array-like of shape (n_classes,), default=None
+            All classes there will ever be; needed in the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight, classes=classes, partial=True)
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        check_stopping(self)
+
+    def _learn_targets(
+        self, X: Array, y: Any, weights: Array, known: bool, classes: Any
+    ) -> dict[str, Any]:
+        check_classification_targets(y)
+        y = column_or_1d(y, warn=True)
+        if known:
+            if classes is not None and not np.array_equal(
+                np.unique(classes), self.classes_
+            ):
+                raise ValueError(
+                    f"`classes={classes!r}` is not the same as on last call to "
+                    f"partial_fit, was: {self.classes_!r}"
+                )
+            return {"classes_": self.classes_, "n_outputs_": len(self.classes_)}
+        found = np.unique(y if classes is None else classes)
+        if len(found) < 2:
+            raise ValueError(
+                f"{type(self).__name__} requires at least 2 classes; got 1 class "
+                "after rows of weight zero were dropped."
+            )
+        return {"classes_": found, "n_outputs_": len(found)}
+
+    def _encode(self, y: Any, about: dict[str, Any]) -> Array:
+        y, classes = column_or_1d(y), about["classes_"]
+        strange = np.setdiff1d(y, classes)
+        if len(strange):
+            raise ValueError(f"y contains previously unseen labels: {strange}")
+        return np.searchsorted(classes, y)
+
+    def _class_weights(self, y: Any) -> Any:
+        if self.class_weight is None:
+            return 1.0
+        return compute_sample_weight(self.class_weight, column_or_1d(y))
+
+    def _split(
+        self, n: int, target: Array, order: torch.Generator
+    ) -> tuple[Array, Array]:
+        """Hold out the same fraction of every class, as far as it goes."""
+        shuffled = torch.randperm(n, generator=order).numpy()
+        by_class = shuffled[np.argsort(target[shuffled], kind="stable")]
+        n_out = max(1, round(self.validation_fraction * n))
+        outer = by_class[np.linspace(0, n - 1, n_out).round().astype(int)]
+        inner = np.setdiff1d(np.arange(n), outer)
+        if len(inner) == 0:
+            raise ValueError(
+                f"early_stopping needs at least 2 samples, got n_samples = {n}."
+            )
+        return inner, np.sort(outer)
+
+    def _score_outputs(self, outputs: Array, target: Array) -> float:
+        return float((outputs.mean(0).argmax(1) == target).mean())
+
+    def decision_function(self, X: ArrayLike) -> Array:
+        """Logits of the classes, averaged over the networks.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            With two classes of shape (n_samples,): the second's logit minus the
+            first's, positive where the second is predicted.
+        """
+        logits = self._outputs(X).mean(0)
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """Probabilities of the classes, in the order of ``classes_``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        return softmax(self._outputs(X).mean(0), axis=1)
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Predict classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        decision = self.decision_function(X)
+        index = decision > 0 if decision.ndim == 1 else decision.argmax(1)
+        return self.classes_[index.astype(int)]
+
+
+@documented
+class NetClassifier(ClassifierBase):
+    """Neural network classifier that trains through any composition of steps.
+
+    With ``steps=()`` it is an ordinary multilayer perceptron. Steps re-weight rows
+    or change targets before each gradient step; see `skrobust.steps`,
+    `skrobust.rules` and `skrobust.criteria` for the pieces and `skrobust.recipes` for
+    ready compositions.
+
+    Parameters
+    ----------
+    steps : tuple of Step, default=()
+        Applied to each batch in order.
+    criterion : str, Loss or callable, default='cross_entropy'
+        The loss, see `skrobust.criteria.as_loss`.
+    n_networks : int, default=1
+        Networks trained side by side; predictions average their logits.
+    {network_parameters}
+    {stopping_parameters}
+    {border_parameters}
+    class_weight : dict or 'balanced', default=None
+        Weights of the classes, multiplied with ``sample_weight``.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    sample_weight_ : ndarray of shape (n_samples,)
+        Weight of each training row after the steps' last word: what is left of its
+        own weight once the rules have seen all rows together.
+    inlier_mask_ : ndarray of shape (n_samples,)
+        Whether at least half of a row's weight is left.
+    {fitted_attributes}
+
+    See Also
+    --------
+    PRLClassifier : Drops the rows that would move the gradient most.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from skrobust import NetClassifier
+    >>> from skrobust.rules import Trim
+    >>> from skrobust.steps import Reweight
+    >>> X, y = make_moons(200, noise=0.1, random_state=0)
+    >>> model = NetClassifier(steps=(Reweight(Trim(0.1)),), random_state=0)
+    >>> model.fit(X, y).score(X, y) > 0.9
+    True
+    >>> int(model.inlier_mask_.sum())
+    180
+    """
+
+    def __init__(
+        self,
+        steps=(),
+        *,
+        criterion="cross_entropy",
+        n_networks=1,
+        hidden_layer_sizes=(128, 128),
+        activation="relu",
+        network=None,
+        dropout=0.0,
+        solver="adam",
+        alpha=1e-4,
+        weight_decay=0.0,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=1e-3,
+        max_iter=200,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        clip_norm=None,
+        standardize=True,
+        device="auto",
+        dtype="auto",
+        class_weight=None,
+    ):
+        keep(self, locals())
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        check_composition(self)

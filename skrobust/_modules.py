@@ -1,0 +1,163 @@
+"""A stack of a user's own modules: autograd instead of the hand-written pass."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ._ghost import row_gradient_norms
+
+_GLOBAL_RNG = threading.Lock()
+
+
+def build_modules(factory: Callable[[], nn.Module], n: int, seed: int) -> list[Any]:
+    """Call ``factory`` n times on a seeded copy of the global generator.
+
+    Modules draw their first weights from torch's global generator. Forking it keeps
+    the user's own stream as it was; the lock is there because a fork is not
+    thread-safe.
+    """
+    with _GLOBAL_RNG, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        modules = [factory() for _ in range(n)]
+    for module in modules:
+        if not isinstance(module, nn.Module):
+            raise TypeError(
+                "The 'network' parameter must be a factory that returns a "
+                f"torch.nn.Module. It returned {type(module).__name__} instead."
+            )
+    return modules
+
+
+class _ModuleTape:
+    __slots__ = ("output", "training", "x")
+
+    def __init__(self, x: Tensor, output: Tensor, training: bool):
+        self.x, self.output, self.training = x, output, training
+
+
+class ModuleStack:
+    """K modules from one factory, with the interface of ``Stack``.
+
+    The modules' parameters become views of one flat vector. A row whose output is
+    not finite is replaced by zeros before anything is differentiated, since its
+    weight of zero would not stop ``0 * inf`` from reaching the gradient.
+    """
+
+    def __init__(
+        self, modules: list[nn.Module], *, dtype: torch.dtype, device: torch.device
+    ):
+        self.n_networks = len(modules)
+        self._modules = [m.to(device=device, dtype=dtype).train() for m in modules]
+        self.has_modes = not all(_single_mode(m) for m in modules[0].modules())
+        self.n_outputs = 0  # known after the first forward
+        self.generator = None
+        self._flatten()
+
+    def _flatten(self) -> None:
+        named = [p for m in self._modules for p in m.parameters() if p.requires_grad]
+        decayed = [p for p in named if p.ndim > 1]
+        params = decayed + [p for p in named if p.ndim <= 1]
+        if not params:
+            raise ValueError("The module built by 'network' has no parameters to fit.")
+        self.theta = torch.cat([p.detach().flatten() for p in params])
+        self.grad = torch.zeros_like(self.theta)
+        self.n_weights = sum(p.numel() for p in decayed)
+        start = 0
+        for p in params:
+            stop = start + p.numel()
+            p.data = self.theta[start:stop].view_as(p)
+            p.grad = self.grad[start:stop].view_as(p)
+            start = stop
+
+    def _run(self, x: Tensor, training: bool) -> Tensor:
+        outputs = []
+        for module in self._modules:
+            out = module.train(training)(x)
+            outputs.append(out.unsqueeze(-1) if out.ndim == 1 else out)
+        result = torch.stack(outputs)
+        self.n_outputs = result.shape[-1]
+        return result
+
+    def forward(self, x: Tensor, *, training: bool) -> _ModuleTape:
+        own_randomness = training and self.has_modes
+        with _seeded(self.generator, x) if own_randomness else nullcontext():
+            with torch.enable_grad():
+                output = self._run(x, training)
+        return _ModuleTape(x, output, training)
+
+    def predict(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self._run(x, False)
+
+    def _sound(self, tape: _ModuleTape, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Return an output and a gradient without the rows that are not finite."""
+        bad = ~torch.isfinite(tape.output.detach()).all(-1).all(0)
+        if not bad.any():
+            return tape.output, gradient
+        x = tape.x.masked_fill(bad.view(-1, *[1] * (tape.x.ndim - 1)), 0)
+        output = self.forward(x, training=tape.training).output
+        return output, gradient.masked_fill(bad[:, None], 0)
+
+    def gradient_norms(self, tape: _ModuleTape, gradient: Tensor) -> Tensor:
+        norms = [
+            row_gradient_norms(module.eval(), tape.x, gradient[k])
+            for k, module in enumerate(self._modules)
+        ]
+        return torch.stack(norms)
+
+    def backward(self, tape: _ModuleTape, gradient: Tensor, weights: Tensor) -> None:
+        output, gradient = self._sound(tape, gradient)
+        self.grad.zero_()
+        output.backward(gradient * weights.unsqueeze(-1))
+
+    def network_grads(self) -> list[list[Tensor]]:
+        return [
+            [p.grad for p in m.parameters() if p.grad is not None]
+            for m in self._modules
+        ]
+
+    def state(self) -> dict[str, Any]:
+        states = [m.state_dict() for m in self._modules]
+        arrays = [{k: v.cpu().numpy().copy() for k, v in s.items()} for s in states]
+        return {"modules": arrays}
+
+    def load(self, state: dict[str, Any]) -> None:
+        for module, arrays in zip(self._modules, state["modules"], strict=True):
+            # copied into the parameters, which stay views of theta
+            module.load_state_dict({k: torch.tensor(v) for k, v in arrays.items()})
+
+    def modules(self) -> list[nn.Module]:
+        return [m.eval() for m in self._modules]
+
+
+def _single_mode(module: nn.Module) -> bool:
+    """Whether a module surely computes the same in training and evaluation.
+
+    A class from outside torch.nn may look at ``self.training`` in its forward, so
+    only known kinds pass.
+    """
+    package, _, kind = type(module).__module__.rpartition(".")
+    known = {"linear", "conv", "activation", "container", "flatten", "pooling"}
+    known |= {"normalization", "padding", "sparse", "upsampling"}
+    return (
+        package == "torch.nn.modules"
+        and kind in known
+        and not isinstance(module, nn.RReLU | nn.MultiheadAttention)
+    )
+
+
+@contextmanager
+def _seeded(generator: torch.Generator | None, x: Tensor) -> Iterator[None]:
+    """Lend the global generator to a module's dropout, seeded from ours."""
+    at = {} if generator is None else {"device": generator.device}
+    seed = int(torch.randint(2**31, (), generator=generator, **at))
+    devices = [x.device] if x.is_cuda else []
+    with _GLOBAL_RNG, torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

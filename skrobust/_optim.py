@@ -1,0 +1,87 @@
+"""Adam and SGD on one flat parameter vector.
+
+The fused kernels are called directly: building an optimizer of ``torch.optim`` would
+import the compiler, which costs more than many a whole fit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # the values of the Adam paper
+
+
+class Adam:
+    """Adam with the moments of Kingma and Ba (2015)."""
+
+    def __init__(self, theta: Tensor):
+        self.mean, self.square = torch.zeros_like(theta), torch.zeros_like(theta)
+        # the fused kernel wants its step count as a float32 tensor on the device
+        self.count = torch.zeros((), dtype=torch.float32, device=theta.device)
+
+    def step(self, theta: Tensor, grad: Tensor, lr: float) -> None:
+        """Move ``theta`` in place."""
+        self.count += 1
+        try:
+            torch._fused_adam_(
+                [theta],
+                [grad],
+                [self.mean],
+                [self.square],
+                [],
+                [self.count],
+                lr=lr,
+                beta1=BETA1,
+                beta2=BETA2,
+                weight_decay=0.0,
+                eps=EPS,
+                amsgrad=False,
+                maximize=False,
+            )
+        except (AttributeError, NotImplementedError, RuntimeError, TypeError):
+            # a private operation: not on every device, perhaps not in every version
+            self._plain_step(theta, grad, lr)
+
+    def _plain_step(self, theta: Tensor, grad: Tensor, lr: float) -> None:
+        self.mean.lerp_(grad, 1 - BETA1)
+        self.square.mul_(BETA2).addcmul_(grad, grad, value=1 - BETA2)
+        t = float(self.count)
+        size = self.square.sqrt().div_((1 - BETA2**t) ** 0.5).add_(EPS)
+        theta.addcdiv_(self.mean, size, value=-lr / (1 - BETA1**t))
+
+    def state(self) -> dict[str, Any]:
+        """Moments and count as NumPy arrays."""
+        tensors = {"mean": self.mean, "square": self.square, "count": self.count}
+        return {k: v.cpu().numpy() for k, v in tensors.items()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Inverse of ``state``."""
+        for name, array in state.items():
+            getattr(self, name).copy_(torch.tensor(array))
+
+
+class SGD:
+    """Gradient descent with classical or Nesterov momentum."""
+
+    def __init__(self, theta: Tensor, momentum: float = 0.9, nesterov: bool = True):
+        self.velocity = torch.zeros_like(theta)
+        self.momentum, self.nesterov = momentum, nesterov
+
+    def step(self, theta: Tensor, grad: Tensor, lr: float) -> None:
+        """Move ``theta`` in place."""
+        self.velocity.mul_(self.momentum).add_(grad)
+        if self.nesterov:
+            theta.add_(grad, alpha=-lr).add_(self.velocity, alpha=-lr * self.momentum)
+        else:
+            theta.add_(self.velocity, alpha=-lr)
+
+    def state(self) -> dict[str, Any]:
+        """Velocity as a NumPy array."""
+        return {"velocity": self.velocity.cpu().numpy()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Inverse of ``state``."""
+        self.velocity.copy_(torch.tensor(state["velocity"]))

@@ -1,0 +1,200 @@
+"""Checks and shared documentation of the estimators' parameters."""
+
+from __future__ import annotations
+
+import inspect
+from numbers import Integral, Real
+from typing import Any
+
+from torch import nn
+
+from ._nets import ACTIVATIONS
+
+LEARNING_RATES = ("constant", "cosine")
+SOLVERS = ("adam", "sgd")
+
+
+def keep(estimator: Any, parameters: dict[str, Any]) -> None:
+    """Assign the arguments of ``__init__`` as attributes, unchanged."""
+    for name, value in parameters.items():
+        if name not in ("self", "__class__"):
+            setattr(estimator, name, value)
+
+
+def require(estimator: Any, name: str, ok: bool, expected: str) -> None:
+    """Raise scikit-learn's error about a parameter unless ``ok``."""
+    if not ok:
+        raise ValueError(
+            f"The {name!r} parameter of {type(estimator).__name__} must be {expected}. "
+            f"Got {getattr(estimator, name)!r} instead."
+        )
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number (not a bool)."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def require_number(
+    estimator: Any, name: str, low: float, high: float = float("inf"), **ends: bool
+) -> None:
+    """Require a float in a range; ``open_low=True`` and ``open_high`` exclude ends."""
+    value = getattr(estimator, name)
+    below, above = ends.get("open_low", False), ends.get("open_high", True)
+    ok = is_number(value) and low <= value <= high
+    ok = ok and not (below and value == low) and not (above and value == high)
+    left, right = "(" if below else "[", ")" if above else "]"
+    require(estimator, name, ok, f"a float in the range {left}{low}, {high}{right}")
+
+
+def require_count(estimator: Any, name: str, low: int = 1) -> None:
+    """Require an int of at least ``low``."""
+    value = getattr(estimator, name)
+    ok = isinstance(value, Integral) and not isinstance(value, bool) and value >= low
+    require(estimator, name, ok, f"an int in the range [{low}, inf)")
+
+
+def require_among(estimator: Any, name: str, options: Any) -> None:
+    """Require one of some strings."""
+    value = getattr(estimator, name)
+    listed = "{" + ", ".join(repr(o) for o in sorted(options)) + "}"
+    ok = isinstance(value, str) and value in options
+    require(estimator, name, ok, f"a str among {listed}")
+
+
+def check_network(est: Any) -> None:
+    """Check the parameters that all networks share."""
+    if isinstance(est.network, nn.Module):
+        raise ValueError(
+            f"The 'network' parameter of {type(est).__name__} must be a factory, such "
+            "as a class or a function of (n_features, n_outputs) that returns a new "
+            "module, or None. Got an instance of "
+            f"{type(est.network).__name__} instead."
+        )
+    require(est, "network", est.network is None or callable(est.network), "a callable")
+    sizes = est.hidden_layer_sizes
+    sizes = sizes if isinstance(sizes, tuple | list) else (sizes,)
+    ok = all(isinstance(s, Integral) and s > 0 for s in sizes)
+    require(est, "hidden_layer_sizes", ok, "an array-like of positive ints or an int")
+    require_among(est, "activation", ACTIVATIONS)
+    require_number(est, "dropout", 0, 1)
+    require_among(est, "solver", SOLVERS)
+    require_among(est, "learning_rate", LEARNING_RATES)
+    require_number(est, "learning_rate_init", 0, open_low=True)
+    require_number(est, "alpha", 0)
+    require_number(est, "weight_decay", 0)
+    require_number(est, "momentum", 0, 1)
+    require_number(est, "tol", 0)
+    for name in ("max_iter", "n_iter_no_change"):
+        require_count(est, name)
+    if est.batch_size != "auto":
+        require_count(est, "batch_size")
+    if est.clip_norm is not None:
+        require_number(est, "clip_norm", 0, open_low=True)
+
+
+def check_stopping(est: Any) -> None:
+    """Check the parameters of early stopping."""
+    require_number(est, "validation_fraction", 0, 1, open_low=True)
+
+
+def check_composition(est: Any) -> None:
+    """Check the parameters of the three open bases."""
+    require_count(est, "n_networks")
+    steps = est.steps
+    ok = isinstance(steps, tuple | list) and all(callable(s) for s in steps)
+    require(est, "steps", ok, "a tuple of callables")
+
+
+def documented(cls: type) -> type:
+    """Fill ``{network_parameters}`` and its like into a class docstring."""
+    doc = inspect.cleandoc(cls.__doc__ or "")
+    for name, text in SHARED_DOCS.items():
+        doc = doc.replace("{" + name + "}", inspect.cleandoc(text))
+    cls.__doc__ = doc + "\n"
+    return cls
+
+
+SHARED_DOCS = {
+    "fitted_attributes": """
+n_iter_ : int
+    Epochs done.
+loss_curve_ : list of float
+    Mean loss, in each epoch, of what was trained on.
+validation_scores_ : list of float
+    Score of the held-out rows in each epoch, if there were any.
+n_outputs_ : int
+    Outputs of the network.
+n_features_in_ : int
+    Columns of X.
+feature_names_in_ : ndarray of shape (n_features_in_,)
+    Their names, if X had any.""",
+    "network_parameters": """
+hidden_layer_sizes : tuple of int or int, default=(128, 128)
+    Units of each hidden layer of the default network.
+activation : {'relu', 'tanh', 'logistic', 'leaky_relu', 'identity'}, default='relu'
+    Activation of the hidden layers; 'leaky_relu' has slope 0.1.
+network : callable, default=None
+    Factory of your own network, instead of the default one: a class or function
+    called with the number of features (the shape of a row when X has more than two
+    dimensions) and the number of outputs, that returns a new ``torch.nn.Module``.
+    The module maps (n, ...) to (n, n_outputs). A factory and not an instance,
+    because every fit needs fresh weights.
+dropout : float, default=0.0
+    Share of hidden units silenced in each training step, in [0, 1).
+solver : {'adam', 'sgd'}, default='adam'
+    Optimizer.
+alpha : float, default=0.0001
+    Strength of the L2 penalty, ``alpha / 2 * |weights|^2`` divided by the weight of
+    a batch, as in `sklearn.neural_network.MLPClassifier`.
+weight_decay : float, default=0.0
+    Decoupled decay: each step also multiplies the weights by
+    ``1 - learning_rate * weight_decay``.
+batch_size : int or 'auto', default='auto'
+    Rows of a training step; 'auto' is ``min(128, n_samples)``. Batches are balanced
+    to one row. When all rows fit one batch they keep their order.
+learning_rate : {'constant', 'cosine'}, default='constant'
+    'cosine' lets the step size fall to zero over ``max_iter`` epochs.
+learning_rate_init : float, default=0.001
+    Step size at the start.
+max_iter : int, default=200
+    Largest number of epochs.
+random_state : int, RandomState instance or None, default=None
+    Seed of the first weights, the order of the rows and dropout. An int makes fits
+    on one machine equal to the bit.
+tol : float, default=1e-4
+    Training ends when the loss has not improved by ``tol`` for
+    ``n_iter_no_change`` epochs.
+verbose : bool, default=False
+    Whether to print the loss of each epoch.
+warm_start : bool, default=False
+    Whether ``fit`` goes on from the last fit's weights and scaling.
+momentum : float, default=0.9
+    Momentum of 'sgd', in [0, 1).
+nesterovs_momentum : bool, default=True
+    Whether 'sgd' uses Nesterov's form of momentum.""",
+    "stopping_parameters": """
+early_stopping : bool, default=False
+    Whether to hold out part of the rows and to end when their score has not
+    improved by ``tol`` for ``n_iter_no_change`` epochs. The best weights are kept.
+    The held-out rows may be corrupted too, so the score is one that withstands it:
+    accuracy for classes, minus the median absolute error for numbers. Giving
+    ``X_val`` and ``y_val`` to ``fit`` turns this on as well.
+validation_fraction : float, default=0.1
+    Part of the rows held out, in (0, 1).""",
+    "border_parameters": """
+n_iter_no_change : int, default=10
+    Epochs without improvement before training ends.
+clip_norm : float, default=None
+    Largest norm of the gradient of a batch; longer ones are scaled back.
+standardize : bool, default=True
+    Whether to scale the columns of a two-dimensional X to zero mean and unit
+    variance inside the estimator. Mean and variance are those of values inside
+    generous fences, and scaled values are clipped to +-10, so gross values in X do
+    little harm.
+device : str or torch.device, default='auto'
+    'auto' is a CUDA GPU if there is one, else Apple's MPS, else the CPU.
+dtype : {'auto', 'float32', 'float64'}, default='auto'
+    Precision of the network. 'auto' is that of X (float32 on MPS). float32 X is up
+    to twice as fast.""",
+}

@@ -1,0 +1,249 @@
+"""Provable robust learning: drop the rows that would move the gradient most."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.base import ClassifierMixin, RegressorMixin
+
+from ._classifier import ClassifierBase
+from ._params import documented, keep, require, require_among, require_number
+from ._params import is_number, require_count
+from ._regressor import RegressorBase
+from ._score_name import ScoreName, ScoreParameterMixin
+from .criteria import CrossEntropy, GradientNorm, Loss, LossLayer
+from .rules import Exchange, Ramp, Trim, chain
+from .steps import Reweight
+
+SCORES: dict[str, Any] = {
+    "loss_gradient": LossLayer,
+    "gradient": GradientNorm,
+    "loss": lambda loss: loss,
+}
+
+
+class _PRL(ScoreParameterMixin):
+    """The declaration that both estimators share."""
+
+    def _steps(self) -> tuple[Reweight, ...]:
+        if self.epsilon == 0:
+            return ()
+        trim = Trim(Ramp(self.epsilon, self.ramp))
+        rule = chain(trim, Exchange()) if self.co_training else trim
+        return (Reweight(rule, SCORES[self.score](self._loss())),)
+
+    def _networks(self) -> int:
+        return 2 if self.co_training else 1
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        require_number(self, "epsilon", 0, 1)
+        require_among(self, "score", SCORES)
+        require_count(self, "ramp", 0)
+        require(self, "co_training", isinstance(self.co_training, bool), "a bool")
+
+
+@documented
+class PRLClassifier(_PRL, ClassifierBase):
+    """Classifier for corrupted labels: provable robust learning (PRL, Co-PRL).
+
+    In every batch the rows that would move the gradient most are left out of it.
+    Whatever a wrong label is, what it can do to a step is then bounded.
+
+    Parameters
+    ----------
+    epsilon : float, default=0.2
+        Fraction of the training weight to leave out, in [0, 1): the share of wrong
+        labels, rather a little more than less. 0 is plain training. To choose it
+        without clean labels, search over it with a score of
+        `skrobust.metrics.make_robust_scorer`.
+    score : {'loss_gradient', 'gradient', 'loss'}, default='loss_gradient'
+        What ranks the rows. 'loss_gradient' (PRL(L)): norm of softmax minus one-hot;
+        'gradient' (PRL(G)): norm of the gradient by all weights; 'loss': the loss
+        itself, which is self-paced learning, or Co-teaching with ``co_training``. The
+        method ``score(X, y)`` works as in any classifier.
+    co_training : bool, default=False
+        Train two networks that choose the rows for each other (Co-PRL). About twice
+        the time, usually a little more accurate.
+    ramp : int, default=10
+        Epochs over which the left-out fraction grows to ``epsilon``: networks learn
+        the common pattern before they can tell exceptions.
+    {network_parameters}
+    {stopping_parameters}
+    {border_parameters}
+    class_weight : dict or 'balanced', default=None
+        Weights of the classes, multiplied with ``sample_weight``.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    sample_weight_ : ndarray of shape (n_samples,)
+        What is left of each training row's weight when all rows are ranked together
+        by the final networks: 0 for distrusted rows.
+    inlier_mask_ : ndarray of shape (n_samples,)
+        Whether at least half of a row's weight is left.
+    {fitted_attributes}
+
+    See Also
+    --------
+    PRLRegressor : The same for numbers.
+
+    References
+    ----------
+    "Provable Robust Learning for Deep Neural Networks under Agnostic Corrupted
+    Supervision", Algorithms 2 (PRL(G)), 3 (PRL(L)) and 4 (Co-PRL(L)); also chapter 4
+    of B. Liu, "Robust Learning of Deep Neural Networks under Data Corruption", 2022.
+    Selections are exchanged between the networks, as that text says and its
+    algorithm's listing does not.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from skrobust import PRLClassifier
+    >>> from skrobust.corruption import pairflip
+    >>> X, y = make_moons(300, noise=0.1, random_state=0)
+    >>> noisy, wrong = pairflip(y, 0.2, random_state=0)
+    >>> model = PRLClassifier(epsilon=0.25, random_state=0).fit(X, noisy)
+    >>> model.score(X, y) > 0.95
+    True
+    >>> bool(model.inlier_mask_[wrong].mean() < 0.1)
+    True
+    """
+
+    score = ScoreName(ClassifierMixin.score)
+
+    def __init__(
+        self,
+        epsilon=0.2,
+        *,
+        score="loss_gradient",
+        co_training=False,
+        ramp=10,
+        hidden_layer_sizes=(128, 128),
+        activation="relu",
+        network=None,
+        dropout=0.0,
+        solver="adam",
+        alpha=1e-4,
+        weight_decay=0.0,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=1e-3,
+        max_iter=200,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        clip_norm=None,
+        standardize=True,
+        device="auto",
+        dtype="auto",
+        class_weight=None,
+    ):
+        keep(self, locals())
+
+    def _loss(self) -> Loss:
+        return CrossEntropy()
+
+
+@documented
+class PRLRegressor(_PRL, RegressorBase):
+    """Regressor for corrupted targets: provable robust learning (PRL, Co-PRL).
+
+    In every batch the rows that would move the gradient most are left out of it.
+    Whatever a wrong target is, what it can do to a step is then bounded.
+
+    Parameters
+    ----------
+    epsilon : float, default=0.2
+        Fraction of the training weight to leave out, in [0, 1): the share of wrong
+        targets, rather a little more than less. 0 is plain training. To choose it
+        without clean targets, search over it with a score of
+        `skrobust.metrics.make_robust_scorer`.
+    score : {'loss_gradient', 'gradient', 'loss'}, default='loss_gradient'
+        What ranks the rows. 'loss_gradient' (PRL(L)): norm of the loss's derivative
+        by the outputs, for squared errors the same ranking as 'loss' (self-paced
+        learning); 'gradient' (PRL(G)): norm of the gradient by all weights. The method
+        ``score(X, y)`` works as in any regressor.
+    co_training : bool, default=False
+        Train two networks that choose the rows for each other (Co-PRL).
+    ramp : int, default=10
+        Epochs over which the left-out fraction grows to ``epsilon``.
+    criterion : str, Loss or callable, default='squared_error'
+        The loss of scaled targets, see `skrobust.criteria.as_loss`.
+    {network_parameters}
+    {stopping_parameters}
+    {border_parameters}
+
+    Attributes
+    ----------
+    sample_weight_ : ndarray of shape (n_samples,)
+        What is left of each training row's weight when all rows are ranked together
+        by the final networks: 0 for distrusted rows.
+    inlier_mask_ : ndarray of shape (n_samples,)
+        Whether at least half of a row's weight is left.
+    {fitted_attributes}
+
+    See Also
+    --------
+    PRLClassifier : The same for classes.
+
+    References
+    ----------
+    See `PRLClassifier`. For one output and squared errors the paper's PRL(L) and
+    self-paced learning coincide (section 4).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrobust import PRLRegressor
+    >>> X = np.linspace(-1, 1, 300)[:, None]
+    >>> y = np.sin(3 * X[:, 0])
+    >>> y[::10] = 50.0
+    >>> model = PRLRegressor(epsilon=0.15, random_state=0).fit(X, y)
+    >>> bool(abs(model.predict([[0.5]])[0] - np.sin(1.5)) < 0.2)
+    True
+    """
+
+    score = ScoreName(RegressorMixin.score)
+
+    def __init__(
+        self,
+        epsilon=0.2,
+        *,
+        score="loss_gradient",
+        co_training=False,
+        ramp=10,
+        criterion="squared_error",
+        hidden_layer_sizes=(128, 128),
+        activation="relu",
+        network=None,
+        dropout=0.0,
+        solver="adam",
+        alpha=1e-4,
+        weight_decay=0.0,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=1e-3,
+        max_iter=200,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        clip_norm=None,
+        standardize=True,
+        device="auto",
+        dtype="auto",
+    ):
+        keep(self, locals())

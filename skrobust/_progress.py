@@ -1,0 +1,155 @@
+"""Epoch after epoch: stopping, validation, callbacks around the training loop."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+
+from ._batch import Rows
+from ._scaling import InputScaler
+from ._train import Diverged, Recipe, train_epoch
+from .steps import Context
+
+
+@dataclass
+class Progress:
+    """What a fit works on, and a later one may take up again.
+
+    Attributes
+    ----------
+    stack, optimizer : the networks and their optimizer
+    scaler : InputScaler or None
+    row_shape : tuple of int
+        Shape of one row of X.
+    order : torch.Generator
+        Draws the order of the rows, on the CPU whatever the device.
+    n_epochs : int
+        Epochs done, earlier fits included.
+    loss_curve, scores : list of float
+        Training loss and validation score of each epoch.
+    """
+
+    stack: Any
+    optimizer: Any
+    scaler: InputScaler | None
+    row_shape: tuple[int, ...]
+    order: torch.Generator
+    n_epochs: int = 0
+    loss_curve: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+
+    def frozen(self) -> Progress:
+        """Return a copy whose networks training does not touch any more."""
+        clone = copy.copy(self)
+        clone.stack = copy.deepcopy(self.stack)
+        return clone
+
+
+@dataclass
+class Watch:
+    """When to stop, and whom to tell.
+
+    Attributes
+    ----------
+    n_epochs : int
+        Largest number of epochs.
+    tol, patience : float, int
+        Stop after ``patience`` epochs that improved by less than ``tol``.
+    validate : callable or None
+        Gives a validation score, higher is better; None: watch the training loss.
+    callbacks : CallbackContext
+    tell : dict
+        The estimator and data that callbacks are told about.
+    attributes : callable
+        Gives the fitted attributes as they are now, for callbacks that ask.
+    verbose : bool
+    """
+
+    n_epochs: int
+    tol: float
+    patience: int
+    validate: Callable[[], float] | None
+    callbacks: Any
+    tell: dict[str, Any]
+    attributes: Callable[[], dict[str, Any]]
+    verbose: bool
+
+
+def run_epochs(
+    rows: Rows, progress: Progress, recipe: Recipe, context: Context, watch: Watch
+) -> None:
+    """Train until the epochs are used up, nothing improves, or somebody asks."""
+    stopper = _Stopper(watch, progress.stack)
+    asking = {**watch.tell, "reconstruction_attributes": watch.attributes}
+    watch.callbacks.call_on_fit_task_begin(**watch.tell)
+    for _ in range(watch.n_epochs):
+        task = watch.callbacks.subcontext(task_name="epoch")
+        task.call_on_fit_task_begin(**watch.tell)
+        ended = _epoch(rows, progress, recipe, context, watch, stopper)
+        asked = task.call_on_fit_task_end(**asking)
+        if ended or asked:
+            break
+    stopper.restore()
+    watch.callbacks.call_on_fit_task_end(**asking)
+
+
+def _epoch(
+    rows: Rows,
+    progress: Progress,
+    recipe: Recipe,
+    context: Context,
+    watch: Watch,
+    stopper: _Stopper,
+) -> bool:
+    """Train one epoch; return whether it should be the last."""
+    context.epoch = progress.n_epochs
+    progress.n_epochs += 1
+    batches = rows.epoch(recipe.batch_size, progress.order)
+    try:
+        loss = train_epoch(progress.stack, batches, progress.optimizer, recipe, context)
+    except Diverged:
+        warnings.warn(
+            "The loss or the weights became infinite or NaN in epoch "
+            f"{progress.n_epochs}: training ended with the weights before it. Try a "
+            "smaller learning_rate_init or scaled inputs.",
+            ConvergenceWarning,
+            stacklevel=7,
+        )
+        return True
+    progress.loss_curve.append(loss)
+    value = -loss
+    if watch.validate is not None:
+        value = watch.validate()
+        progress.scores.append(value)
+    if watch.verbose:
+        print(f"Epoch {progress.n_epochs}, loss = {loss:.8f}")
+    return stopper(value)
+
+
+class _Stopper:
+    """Early stopping; with a validation score it keeps the best weights."""
+
+    def __init__(self, watch: Watch, stack: Any):
+        self.tol, self.patience, self.stack = watch.tol, watch.patience, stack
+        self.best, self.waited = -np.inf, 0
+        self.theta = None if watch.validate is None else stack.theta.clone()
+
+    def __call__(self, value: float) -> bool:
+        """Whether ``value`` (higher is better) says that training should end."""
+        if value > self.best and self.theta is not None:
+            self.theta.copy_(self.stack.theta)
+        self.waited = self.waited + 1 if value < self.best + self.tol else 0
+        self.best = max(self.best, value)
+        return self.waited >= self.patience
+
+    def restore(self) -> None:
+        """Go back to the best weights, where a validation score found them."""
+        if self.theta is not None and np.isfinite(self.best):
+            self.stack.theta.copy_(self.theta)

@@ -1,0 +1,217 @@
+"""NetRegressor: any composition of steps as a regressor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import RegressorMixin
+from sklearn.utils import column_or_1d
+
+from ._base import NetBase
+from ._compat import with_callbacks
+from ._params import check_composition, check_stopping, documented, keep
+from ._scaling import TargetScaler
+
+Array = NDArray[Any]
+
+
+class RegressorBase(RegressorMixin, NetBase):
+    """What all regressors share; a subclass declares its parameters."""
+
+    @with_callbacks
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> Any:
+        """Fit the networks.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows; a torch tensor on any device will do. With ``network``
+            also of shape (n_samples, ...).
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets, of which some may be wrong.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative; an integer weight acts like that many repeated rows.
+        X_val, y_val : array-like, default=None
+            Rows to judge early stopping by.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, the data are not finite numbers, or the
+            device cannot be used.
+        """
+        return self._fit(X, y, sample_weight, X_val=X_val, y_val=y_val)
+
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Any:
+        """Train one epoch on the given rows, from where the last call ended.
+
+        Inputs are scaled by running statistics, targets by those of the first call,
+        whose rows should therefore be typical.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight, partial=True)
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        check_stopping(self)
+
+    def _y_options(self) -> dict[str, Any]:
+        return {"multi_output": True, "y_numeric": True}
+
+    def _learn_targets(
+        self, X: Array, y: Any, weights: Array, known: bool, classes: Any
+    ) -> dict[str, Any]:
+        flat = y.ndim == 1 or y.shape[1] == 1
+        columns = column_or_1d(y, warn=True)[:, None] if flat else y
+        if known:
+            if columns.shape[1] != self.n_outputs_:
+                raise ValueError(
+                    f"y has {columns.shape[1]} outputs, but {type(self).__name__} is "
+                    f"expecting {self.n_outputs_} outputs."
+                )
+            scaler = TargetScaler(self._y_center, self._y_scale)
+        else:
+            scaler = TargetScaler.fit(columns.astype(np.float64), weights)
+        return {
+            "n_outputs_": columns.shape[1],
+            "_y_flat": flat,
+            "_y_center": scaler.center,
+            "_y_scale": scaler.scale,
+        }
+
+    def _encode(self, y: Any, about: dict[str, Any]) -> Array:
+        columns = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        return TargetScaler(about["_y_center"], about["_y_scale"]).transform(columns)
+
+    def _score_outputs(self, outputs: Array, target: Array) -> float:
+        return -float(np.median(np.abs(outputs.mean(0) - target)))
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Predict targets, averaged over the networks.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        scaled = self._outputs(X).mean(0)
+        y = TargetScaler(self._y_center, self._y_scale).inverse_transform(scaled)
+        return y[:, 0] if self._y_flat else y
+
+    def __sklearn_tags__(self) -> Any:
+        """Describe the estimator to scikit-learn."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        return tags
+
+
+@documented
+class NetRegressor(RegressorBase):
+    """Neural network regressor that trains through any composition of steps.
+
+    With ``steps=()`` it is an ordinary multilayer perceptron, except that targets are
+    scaled by their median and median absolute deviation, so that wrong targets do not
+    set the scale. See `skrobust.recipes` for ready compositions.
+
+    Parameters
+    ----------
+    steps : tuple of Step, default=()
+        Applied to each batch in order.
+    criterion : str, Loss or callable, default='squared_error'
+        The loss of scaled targets, see `skrobust.criteria.as_loss`.
+    n_networks : int, default=1
+        Networks trained side by side; predictions are their mean.
+    {network_parameters}
+    {stopping_parameters}
+    {border_parameters}
+
+    Attributes
+    ----------
+    sample_weight_ : ndarray of shape (n_samples,)
+        Weight of each training row after the steps' last word: what is left of its
+        own weight once the rules have seen all rows together.
+    inlier_mask_ : ndarray of shape (n_samples,)
+        Whether at least half of a row's weight is left.
+    {fitted_attributes}
+
+    See Also
+    --------
+    PRLRegressor : Drops the rows that would move the gradient most.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrobust import NetRegressor
+    >>> X = np.linspace(-1, 1, 200)[:, None]
+    >>> y = np.sin(3 * X[:, 0])
+    >>> y[::20] = 50.0
+    >>> model = NetRegressor(criterion="absolute_error", random_state=0).fit(X, y)
+    >>> bool(abs(model.predict([[0.5]])[0] - np.sin(1.5)) < 0.2)
+    True
+    """
+
+    def __init__(
+        self,
+        steps=(),
+        *,
+        criterion="squared_error",
+        n_networks=1,
+        hidden_layer_sizes=(128, 128),
+        activation="relu",
+        network=None,
+        dropout=0.0,
+        solver="adam",
+        alpha=1e-4,
+        weight_decay=0.0,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=1e-3,
+        max_iter=200,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        clip_norm=None,
+        standardize=True,
+        device="auto",
+        dtype="auto",
+    ):
+        keep(self, locals())
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        check_composition(self)

@@ -1,0 +1,201 @@
+"""K networks as one: a forward pass that keeps its tape, and gradients from it.
+
+Both kinds of stack hold their parameters in one flat vector ``theta`` and write
+gradients to a vector ``grad`` of the same length, so one optimizer serves both.
+The first ``n_weights`` entries are weights (they decay), the rest biases.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._nets import ACTIVATIONS, first_weights, layer_shapes
+
+
+class Tape(Protocol):
+    """What one forward pass leaves behind."""
+
+    output: Tensor  # (K, n, n_outputs)
+
+
+class Stack(Protocol):
+    """The interface the loop, the criteria and the steps rely on.
+
+    ``x`` (n, ...) is shared by the K networks.
+    """
+
+    theta: Tensor
+    grad: Tensor
+    n_weights: int
+    n_networks: int
+    n_outputs: int
+    has_modes: bool  # False: training and evaluation give the same output
+    generator: torch.Generator | None  # of dropout masks, on the stack's device
+
+    def forward(self, x: Tensor, *, training: bool) -> Tape:
+        """Run the networks and keep what a backward pass needs."""
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Run the networks in evaluation mode and keep nothing: (K, n, n_outputs)."""
+
+    def gradient_norms(self, tape: Any, gradient: Tensor) -> Tensor:
+        """Norm of each row's gradient over all parameters of a network, (K, n)."""
+
+    def backward(self, tape: Any, gradient: Tensor, weights: Tensor) -> None:
+        """Write the gradient of ``sum(weights * loss)`` to ``grad``.
+
+        ``gradient`` (K, n, n_outputs) is the derivative of each row's loss by the
+        output, ``weights`` (K, n).
+        """
+
+    def network_grads(self) -> list[list[Tensor]]:
+        """Views of ``grad``, a list of them for every network."""
+
+    def state(self) -> dict[str, Any]:
+        """Parameters and buffers as NumPy arrays."""
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Inverse of ``state``."""
+
+    def modules(self) -> list[torch.nn.Module]:
+        """The K networks as plain torch modules, in evaluation mode."""
+
+
+class _MLPTape:
+    __slots__ = ("deltas", "inputs", "masks", "output", "pulled")
+
+    def __init__(self) -> None:
+        self.output: Tensor
+        self.inputs: list[Tensor] = []  # what each layer saw
+        # dropout, by hidden layer: (mask over keep rate, activation before it)
+        self.masks: list[tuple[Tensor, Tensor]] = []
+        self.pulled: Tensor | None = None  # the output gradient that gave `deltas`
+        self.deltas: list[Tensor] = []
+
+
+class MLPStack:
+    """K multilayer perceptrons of one shape, one batched matrix product a layer.
+
+    The backward pass is written by hand: per-row output gradients flow back as
+    ``deltas``, whose products with the kept inputs are the parameter gradients and
+    whose norms times the inputs' norms are the per-row gradient norms. Row weights
+    scale deltas, so ranking by gradient norm and the weighted gradient share a pass.
+    """
+
+    def __init__(
+        self,
+        sizes: tuple[int, ...],
+        n_networks: int = 1,
+        *,
+        activation: str = "relu",
+        dropout: float = 0.0,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ):
+        self.sizes, self.n_networks, self.n_outputs = sizes, n_networks, sizes[-1]
+        self.activation, self.dropout = activation, dropout
+        self.has_modes = dropout > 0
+        self.generator = None
+        self._act = ACTIVATIONS[activation]
+        flat = first_weights(sizes, n_networks, generator)
+        self._bind(flat.to(device=device, dtype=dtype))
+
+    def _bind(self, theta: Tensor) -> None:
+        self.theta, self.grad = theta, torch.zeros_like(theta)
+        weights, biases = layer_shapes(self.sizes, self.n_networks)
+        self.n_weights = sum(int(np.prod(s)) for s in weights)
+        lengths = [int(np.prod(s)) for s in weights + biases]
+
+        def views(flat: Tensor) -> list[Tensor]:
+            parts = flat.split(lengths)
+            return [p.view(s) for p, s in zip(parts, weights + biases, strict=True)]
+
+        n_layers = len(weights)
+        params, self._grads = views(self.theta), views(self.grad)
+        self._W, self._b = params[:n_layers], params[n_layers:]
+        self._Wt = [w.transpose(1, 2) for w in self._W]
+        self._gW, self._gb = self._grads[:n_layers], self._grads[n_layers:]
+
+    def forward(self, x: Tensor, *, training: bool) -> _MLPTape:
+        a, tape = x.expand(self.n_networks, *x.shape), _MLPTape()
+        drops = training and self.dropout > 0
+        for w, b in zip(self._W[:-1], self._b[:-1], strict=True):
+            tape.inputs.append(a)
+            a = self._act.apply_(torch.baddbmm(b, a, w))
+            if drops:
+                keep = 1 - self.dropout
+                mask = torch.empty_like(a).bernoulli_(keep, generator=self.generator)
+                # the slope needs the activation before the mask: keep both
+                tape.masks.append((mask.div_(keep), a))
+                a = a * mask
+        tape.inputs.append(a)
+        tape.output = torch.baddbmm(self._b[-1], a, self._W[-1])
+        return tape
+
+    def predict(self, x: Tensor) -> Tensor:
+        return self.forward(x, training=False).output
+
+    def _pull(self, tape: _MLPTape, gradient: Tensor) -> list[Tensor]:
+        """Derivative of each row's loss by every layer's pre-activation."""
+        if tape.pulled is not gradient:
+            deltas, delta = [gradient], gradient
+            for layer in range(len(self._W) - 1, 0, -1):
+                upstream = torch.bmm(delta, self._Wt[layer])
+                result = tape.inputs[layer]
+                if tape.masks:
+                    mask, result = tape.masks[layer - 1]
+                    upstream.mul_(mask)
+                delta = self._act.backward(upstream, result)
+                deltas.append(delta)
+            tape.deltas, tape.pulled = deltas[::-1], gradient
+        return tape.deltas
+
+    def gradient_norms(self, tape: _MLPTape, gradient: Tensor) -> Tensor:
+        total = None
+        pulled = self._pull(tape, gradient)
+        for a, delta in zip(tape.inputs, pulled, strict=True):
+            # |a delta^T|^2 + |delta|^2: the weight's and the bias's share
+            size = torch.linalg.vector_norm(a, dim=-1).square_().add_(1)
+            size.mul_(torch.linalg.vector_norm(delta, dim=-1).square_())
+            total = size if total is None else total.add_(size)
+        return total.sqrt_()
+
+    def backward(self, tape: _MLPTape, gradient: Tensor, weights: Tensor) -> None:
+        scale = weights.unsqueeze(-1)
+        if tape.pulled is gradient:
+            deltas = [delta * scale for delta in tape.deltas]
+        else:
+            deltas = self._pull(tape, gradient * scale)
+        grads = zip(tape.inputs, deltas, self._gW, self._gb, strict=True)
+        for a, delta, gw, gb in grads:
+            torch.bmm(a.transpose(1, 2), delta, out=gw)
+            torch.sum(delta, 1, keepdim=True, out=gb)
+
+    def network_grads(self) -> list[list[Tensor]]:
+        return [[g[k] for g in self._grads] for k in range(self.n_networks)]
+
+    def state(self) -> dict[str, Any]:
+        return {"theta": self.theta.cpu().numpy()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        theta = torch.tensor(state["theta"])
+        self._bind(theta.to(device=self.theta.device, dtype=self.theta.dtype))
+
+    def modules(self) -> list[torch.nn.Module]:
+        out = []
+        for k in range(self.n_networks):
+            layers: list[torch.nn.Module] = []
+            for w, b in zip(self._W, self._b, strict=True):
+                linear = torch.nn.utils.skip_init(
+                    torch.nn.Linear, w.shape[1], w.shape[2], dtype=w.dtype
+                )
+                linear.weight.data.copy_(w[k].T)
+                linear.bias.data.copy_(b[k, 0])
+                layers += [linear, self._act.module()]
+            out.append(torch.nn.Sequential(*layers[:-1]).eval())
+        return out

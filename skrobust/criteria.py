@@ -1,0 +1,269 @@
+"""Criteria: one number a row, to descend or to rank by.
+
+A *loss* compares outputs with targets and can be descended. A *score* is anything
+that gives one number a row; every loss is one. Called with a stack of K networks and
+a batch of n rows, both return a tensor of shape (K, n), computed in evaluation mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ._batch import Batch
+
+__all__ = [
+    "AbsoluteError",
+    "CrossEntropy",
+    "GradientNorm",
+    "Huber",
+    "Loss",
+    "LossLayer",
+    "NegativeLogLikelihood",
+    "Prediction",
+    "ReconstructionError",
+    "Score",
+    "SquaredError",
+    "as_loss",
+]
+
+
+class Score(Protocol):
+    """A number a row: ``score(stack, batch)`` returns (K, n)."""
+
+    def __call__(self, stack: Any, batch: Batch) -> Tensor:
+        """Rate the rows of a batch."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Base of the losses; a subclass writes ``value`` and may write the gradient."""
+
+    def value(self, output: Tensor, target: Any) -> Tensor:
+        """Loss of each row.
+
+        Parameters
+        ----------
+        output : Tensor of shape (K, n, n_outputs)
+        target : Tensor
+            What `target` returned.
+
+        Returns
+        -------
+        Tensor of shape (K, n)
+        """
+        raise NotImplementedError
+
+    def target(self, batch: Batch) -> Any:
+        """What the outputs are compared with; the batch's ``y`` unless overridden."""
+        return batch.y
+
+    def value_and_gradient(self, output: Tensor, target: Any) -> tuple[Tensor, Tensor]:
+        """Losses (K, n) and their derivative by the output (K, n, n_outputs).
+
+        The default differentiates ``value`` alone, never the network.
+        """
+        with torch.enable_grad():
+            leaf = output.detach().requires_grad_()
+            values = self.value(leaf, target)
+            (gradient,) = torch.autograd.grad(values.sum(), leaf)
+        return values.detach(), gradient
+
+    def __call__(self, stack: Any, batch: Batch) -> Tensor:
+        """Loss of each row of a batch, (K, n)."""
+        return batch.loss(stack, self)[0]
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """Soft-max cross entropy of class logits.
+
+    Targets are class numbers (n,), or class probabilities of shape (n, n_classes) or
+    (K, n, n_classes).
+    """
+
+    def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        return self._value(torch.log_softmax(output, -1), target)
+
+    @staticmethod
+    def _value(log_p: Tensor, target: Tensor) -> Tensor:
+        if target.is_floating_point():
+            return -(target * log_p).sum(-1)
+        index = target[:, None].expand(*log_p.shape[:-1], 1)
+        return log_p.gather(-1, index).squeeze(-1).neg_()
+
+    def value_and_gradient(  # noqa: D102
+        self, output: Tensor, target: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        log_p = torch.log_softmax(output, -1)
+        gradient = log_p.exp()
+        if target.is_floating_point():
+            gradient = gradient * target.sum(-1, keepdim=True) - target
+        else:
+            index = target[:, None].expand(*log_p.shape[:-1], 1)
+            gradient.scatter_add_(-1, index, gradient.new_full((), -1).expand_as(index))
+        return self._value(log_p, target), gradient
+
+
+@dataclass(frozen=True)
+class SquaredError(Loss):
+    """Squared difference of output and target, averaged over the outputs."""
+
+    def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        return (output - target).square().mean(-1)
+
+    def value_and_gradient(  # noqa: D102
+        self, output: Tensor, target: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        residual = output - target
+        return residual.square().mean(-1), residual.mul_(2 / residual.shape[-1])
+
+
+@dataclass(frozen=True)
+class AbsoluteError(Loss):
+    """Absolute difference of output and target, averaged over the outputs."""
+
+    def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        return (output - target).abs().mean(-1)
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """Squared error near the target, absolute error beyond ``delta``.
+
+    Parameters
+    ----------
+    delta : float, default=1.345
+        Where the two meet, in the units of the target as the network sees it (the
+        estimators scale targets robustly to unit spread). With 1.345 a linear model
+        keeps 95 % efficiency under normal errors.
+    """
+
+    delta: float = 1.345
+
+    def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        r = (output - target).abs()
+        inner = r.clamp(max=self.delta)
+        return (inner * (2 * r - inner)).mean(-1)
+
+
+@dataclass(frozen=True)
+class NegativeLogLikelihood(Loss):
+    """For a network whose single output is the log density of its input."""
+
+    def value(self, output: Tensor, target: Any) -> Tensor:  # noqa: D102
+        return -output.squeeze(-1)
+
+
+@dataclass(frozen=True)
+class ReconstructionError(SquaredError):
+    """Squared error between a network's output and its own input, averaged."""
+
+    def target(self, batch: Batch) -> Tensor:  # noqa: D102
+        return batch.x.flatten(1)
+
+
+@dataclass(frozen=True)
+class _FromFunction(Loss):
+    function: Callable[[Tensor, Any], Tensor]
+
+    def value(self, output: Tensor, target: Any) -> Tensor:
+        return self.function(output, target)
+
+
+@dataclass(frozen=True)
+class LossLayer:
+    """Norm of the loss's derivative by the network's output: PRL(L)'s score.
+
+    For soft-max cross entropy it is ``|softmax - one_hot|``, for squared error a
+    monotone function of the loss itself (paper 001, Algorithm 3 and section 3.3).
+
+    Parameters
+    ----------
+    loss : Loss
+        The loss that training descends.
+    """
+
+    loss: Loss
+
+    def __call__(self, stack: Any, batch: Batch) -> Tensor:  # noqa: D102
+        return torch.linalg.vector_norm(batch.loss(stack, self.loss)[1], dim=-1)
+
+
+@dataclass(frozen=True)
+class GradientNorm:
+    """Norm of the loss's derivative by all parameters: PRL(G)'s score.
+
+    Exact for linear and convolution layers without per-row gradients; other layers
+    of a user's own network cost one gradient a row (paper 001, Algorithm 2).
+
+    Parameters
+    ----------
+    loss : Loss
+        The loss that training descends.
+    """
+
+    loss: Loss
+
+    def __call__(self, stack: Any, batch: Batch) -> Tensor:  # noqa: D102
+        gradient = batch.loss(stack, self.loss)[1]
+        return stack.gradient_norms(batch.tape(stack), gradient)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The predicted class, as a number: what `rules.Disagreement` compares."""
+
+    def __call__(self, stack: Any, batch: Batch) -> Tensor:  # noqa: D102
+        output = batch.tape(stack).output.detach()
+        return output.argmax(-1).to(output.dtype)
+
+
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": CrossEntropy(),
+    "squared_error": SquaredError(),
+    "absolute_error": AbsoluteError(),
+    "huber": Huber(),
+    "negative_log_likelihood": NegativeLogLikelihood(),
+    "reconstruction_error": ReconstructionError(),
+}
+
+
+def as_loss(criterion: str | Loss | Callable[[Tensor, Any], Tensor]) -> Loss:
+    """Turn a name, a loss or a function of (output, target) into a loss.
+
+    Parameters
+    ----------
+    criterion : str, Loss or callable
+        A name of ``LOSSES``, a loss, or a function that takes outputs of shape
+        (K, n, n_outputs) and targets and returns (K, n).
+
+    Returns
+    -------
+    Loss
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+
+    Examples
+    --------
+    >>> from skrobust.criteria import as_loss
+    >>> as_loss("huber")
+    Huber(delta=1.345)
+    """
+    if isinstance(criterion, Loss):
+        return criterion
+    if isinstance(criterion, str) and criterion in LOSSES:
+        return LOSSES[criterion]
+    if callable(criterion) and not isinstance(criterion, type):
+        return _FromFunction(criterion)
+    raise ValueError(
+        f"The 'criterion' parameter must be one of {sorted(LOSSES)}, a Loss or a "
+        f"callable. Got {criterion!r} instead."
+    )

@@ -1,0 +1,211 @@
+"""Rules: from scores and weights of rows to new weights.
+
+A rule is a frozen dataclass called as ``rule(scores, weights, epoch=epoch)`` with
+tensors of shape (..., n), usually (K, n) for K networks; it returns weights of the
+scores' shape. Rules are pure, never loop over networks and never see labels or
+networks. Scores are numbers or +inf. Fields that are fractions or thresholds may be a
+float, a schedule (a function of the epoch, counted from 0), or a tensor that
+broadcasts against (..., 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "Cap",
+    "Chain",
+    "Disagreement",
+    "Exchange",
+    "Ramp",
+    "Rule",
+    "SelfPaced",
+    "SmallestLoss",
+    "Trim",
+    "chain",
+]
+
+Value = float | Tensor | Callable[[int], Any]
+
+
+class Rule(Protocol):
+    """Maps scores and weights (..., n) to weights (..., n)."""
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the new weights."""
+
+
+def at_epoch(value: Any, epoch: int) -> Any:
+    """Return a field's value in an epoch: schedules are called, the rest stays."""
+    return value(epoch) if callable(value) else value
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A schedule that rises linearly to ``end`` in ``n_epochs`` epochs and stays.
+
+    Parameters
+    ----------
+    end : float
+        The final value.
+    n_epochs : int, default=10
+        Epochs until it is reached (Co-teaching's and PRL's T_k). 0: from the start.
+
+    Examples
+    --------
+    >>> from skrobust.rules import Ramp
+    >>> [Ramp(0.4, 4)(epoch) for epoch in range(5)]
+    [0.1, 0.2, 0.30000000000000004, 0.4, 0.4]
+    """
+
+    end: float
+    n_epochs: int = 10
+
+    def __call__(self, epoch: int) -> float:
+        """Value in epoch ``epoch`` (the first is 0)."""
+        if epoch + 1 >= self.n_epochs:
+            return self.end
+        return self.end * ((epoch + 1) / self.n_epochs)
+
+
+@dataclass(frozen=True)
+class Trim:
+    """Drop the rows with the highest scores.
+
+    The fraction is one of *weight*: rows are kept from the lowest score upwards until
+    they hold ``1 - epsilon`` of the mass; the rows at the boundary share what is left.
+    So a row of weight 3 acts like three rows, and rows with equal scores are treated
+    alike in whatever order they come.
+
+    Parameters
+    ----------
+    epsilon : float, schedule or Tensor, default=0.2
+        Fraction of the mass to drop, in [0, 1).
+
+    References
+    ----------
+    Paper 001, Algorithms 1 and 3; paper 002, Algorithm 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.rules import Trim
+    >>> scores = torch.tensor([[3.0, 1.0, 2.0, 9.0]])
+    >>> Trim(0.25)(scores, torch.ones(1, 4), epoch=0)
+    tensor([[1., 1., 1., 0.]])
+    """
+
+    epsilon: Value = 0.2
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the kept part of each weight."""
+        epsilon = at_epoch(self.epsilon, epoch)
+        weights = weights.expand_as(scores)
+        if isinstance(epsilon, float | int) and epsilon == 0:
+            return weights
+        ranked, order = scores.sort(-1)
+        mass = weights.gather(-1, order).cumsum_(-1)
+        kept = mass[..., -1:] * (1 - epsilon)
+        at = torch.searchsorted(mass, kept).clamp_(max=mass.shape[-1] - 1)
+        boundary = ranked.gather(-1, at)
+        below = weights.masked_fill(scores >= boundary, 0)
+        upto = weights.masked_fill(scores > boundary, 0)
+        less, more = below.sum(-1, keepdim=True), upto.sum(-1, keepdim=True)
+        share = (kept - less).div_((more - less).clamp_(min=_TINY)).clamp_(0, 1)
+        return torch.lerp(below, upto, share)
+
+
+@dataclass(frozen=True)
+class SmallestLoss:
+    """Keep nothing but the row with the lowest score (Min-SGD, Shah et al. 2020)."""
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the weights with all but the best rows set to zero."""
+        scores = scores.masked_fill(weights.expand_as(scores) == 0, torch.inf)
+        return weights * (scores == scores.amin(-1, keepdim=True))
+
+
+@dataclass(frozen=True)
+class SelfPaced:
+    """Keep the rows whose score is below a threshold (Kumar et al. 2010).
+
+    Parameters
+    ----------
+    threshold : float, schedule or Tensor
+        In units of the score. Self-paced learning lets it grow; to keep a fraction of
+        the rows instead, as papers 001 and 002 do under this name, use `Trim`.
+    """
+
+    threshold: Value
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the weights with rows at or above the threshold set to zero."""
+        return weights * (scores < at_epoch(self.threshold, epoch))
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Keep the rows on which the networks differ (Decouple, Malach et al. 2017).
+
+    Scores are compared for equality: use it with `criteria.Prediction`.
+    """
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the weights with rows of one mind set to zero."""
+        differs = (scores != scores[..., :1, :]).any(-2, keepdim=True)
+        return weights * differs.expand_as(scores)
+
+
+@dataclass(frozen=True)
+class Cap:
+    """Shrink the weight of rows whose score exceeds a limit, to limit / score.
+
+    With `criteria.GradientNorm` this clips each row's gradient to the limit.
+
+    Parameters
+    ----------
+    limit : float, schedule or Tensor
+        Positive, in units of the score.
+    """
+
+    limit: Value
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the shrunken weights."""
+        limit = at_epoch(self.limit, epoch)
+        return weights * (limit / scores.clamp(min=_TINY)).clamp_(max=1)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Give every network the weights that the next one chose (Co-teaching)."""
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the weights, moved by one along the network axis."""
+        return weights.expand_as(scores).roll(-1, -2)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Apply rules one after the other, each to the weights of the one before."""
+
+    rules: tuple[Rule, ...]
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the weights after the last rule."""
+        for rule in self.rules:
+            weights = rule(scores, weights, epoch=epoch)
+        return weights
+
+
+def chain(*rules: Rule) -> Chain:
+    """Combine rules: ``chain(Trim(0.2), Exchange())`` is Co-teaching's selection."""
+    return Chain(rules)
+
+
+_TINY = 1e-30

@@ -1,0 +1,166 @@
+"""Steps: what happens to a batch before the weighted gradient step.
+
+A step is called as ``step(stack, batch, context)`` and returns a batch. Estimators
+take a tuple of steps; they run in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from . import _comm
+from ._batch import Batch
+from .criteria import Loss, Score
+from .rules import Rule, Value, at_epoch
+
+__all__ = ["Bootstrap", "Context", "Mixup", "Reweight", "SmoothLabels", "Step"]
+
+
+@dataclass
+class Context:
+    """What a step may know of the training run.
+
+    Attributes
+    ----------
+    loss : Loss
+        The loss that is descended.
+    epoch : int
+        Counted from 0.
+    generator : torch.Generator
+        For random draws, on the device of the batch.
+    """
+
+    loss: Loss
+    epoch: int
+    generator: torch.Generator
+
+
+class Step(Protocol):
+    """Maps a batch to a batch."""
+
+    def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
+        """Return the batch to train on."""
+
+
+@dataclass(frozen=True)
+class Reweight:
+    """Score the rows, then let a rule set their weights.
+
+    Rows whose score is not finite get weight zero whatever the rule says. With a
+    process group the rule sees the rows of all processes.
+
+    Parameters
+    ----------
+    rule : Rule
+        For instance `rules.Trim`.
+    score : Score, default=None
+        For instance `criteria.LossLayer`; None: the loss that is descended.
+    renormalize : bool, default=True
+        Whether the loss is averaged with the new weights (dropping rows) or still
+        divided by the mass before the rule (shrinking rows, as clipping does).
+    """
+
+    rule: Rule
+    score: Score | None = None
+    renormalize: bool = True
+
+    def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
+        """Return the batch with new weights."""
+        scores = self.rate(stack, batch, context)
+        weights = self.decide(scores, batch.weights, context.epoch)
+        mass = None if self.renormalize else batch.weights.sum(-1, keepdim=True)
+        return batch.reweighted(weights, mass)
+
+    def rate(self, stack: Any, batch: Batch, context: Context) -> Tensor:
+        """Score the rows of a batch, (K, n)."""
+        return (self.score or context.loss)(stack, batch)
+
+    def decide(self, scores: Tensor, weights: Tensor, epoch: int) -> Tensor:
+        """Apply the rule to the rows of all processes; return this one's part."""
+        everyone, mine = _comm.gather(scores)
+        prior = _comm.gather(weights)[0]
+        chosen = self.rule(everyone, prior, epoch=epoch)[..., mine]
+        return chosen.masked_fill(scores.isinf(), 0)
+
+
+def _soft(y: Tensor, like: Tensor) -> Tensor:
+    """Return targets as numbers that can be mixed: class numbers become one-hot."""
+    if y.is_floating_point():
+        return y
+    return torch.nn.functional.one_hot(y, like.shape[-1]).to(like.dtype)
+
+
+@dataclass(frozen=True)
+class SmoothLabels:
+    """Move a share of each label's mass to all classes evenly.
+
+    Parameters
+    ----------
+    amount : float, default=0.1
+        The share, in [0, 1).
+    """
+
+    amount: Value = 0.1
+
+    def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
+        """Return the batch with soft targets."""
+        amount = at_epoch(self.amount, context.epoch)
+        y = _soft(batch.y, batch.tape(stack).output)
+        return batch.replaced(y=(1 - amount) * y + amount / y.shape[-1])
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Mix each label with the network's own prediction (Reed et al. 2014).
+
+    Parameters
+    ----------
+    amount : float, default=0.05
+        Share of the prediction: 0.05 for probabilities and 0.2 for the hard form
+        are the values of that paper.
+    hard : bool, default=False
+        Mix in the predicted class instead of the predicted probabilities.
+    """
+
+    amount: Value = 0.05
+    hard: bool = False
+
+    def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
+        """Return the batch with soft targets, one set a network."""
+        output = batch.tape(stack).output.detach()
+        p = _soft(output.argmax(-1), output) if self.hard else output.softmax(-1)
+        amount = at_epoch(self.amount, context.epoch)
+        return batch.replaced(y=(1 - amount) * _soft(batch.y, output) + amount * p)
+
+
+@dataclass(frozen=True)
+class Mixup:
+    """Train on convex combinations of pairs of rows (Zhang et al. 2018).
+
+    Both rows of a pair bring their own weight to the combined loss.
+
+    Parameters
+    ----------
+    alpha : float, default=1.0
+        The share of the first row is drawn from Beta(alpha, alpha), once a batch.
+    """
+
+    alpha: float = 1.0
+
+    def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
+        """Return the mixed batch."""
+        x, weights, rng = batch.x, batch.weights, context.generator
+        shape = torch.full((2,), self.alpha, dtype=x.dtype, device=x.device)
+        a, b = torch._standard_gamma(shape, generator=rng)
+        share = a / (a + b).clamp(min=1e-30)
+        other = torch.randperm(len(x), generator=rng, device=x.device)
+        first, second = share * weights, (1 - share) * weights[..., other]
+        total = first + second
+        part = (first / total.clamp(min=1e-30)).unsqueeze(-1)
+        y = _soft(batch.y, x.new_empty(stack.n_outputs))
+        mixed = part * y + (1 - part) * y[..., other, :]
+        return Batch(share * x + (1 - share) * x[other], mixed, total, batch.mass)
