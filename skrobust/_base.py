@@ -259,7 +259,9 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         if target is not None:
             y = torch.as_tensor(target, device=device)
             y = y.to(dtype) if y.is_floating_point() else y
-        return Rows(x, y, torch.as_tensor(weights, dtype=dtype, device=device))
+        weights = torch.as_tensor(weights, dtype=dtype, device=device)
+        n_classes = 0 if y is None or y.is_floating_point() else stack.n_outputs
+        return Rows(x, y, weights, n_classes)
 
     def _watch(
         self,

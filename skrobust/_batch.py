@@ -15,21 +15,22 @@ class Batch:
     Attributes
     ----------
     x : Tensor of shape (n, ...)
-    y : Tensor of shape (n,), (n, n_outputs) or (K, n, n_outputs), or None
+    y : Tensor of shape (n, n_outputs) or (K, n, n_outputs), or None
+        Classes are one-hot.
     weights : Tensor of shape (1, n) or (K, n)
-    mass : Tensor of shape (1, 1) or (K, 1), or None
+    mass : Tensor of shape (1, 1) or (K, 1), float, or None
         What the weighted sum of losses is divided by; None: the sum of the weights.
     """
 
     __slots__ = ("_memo", "mass", "weights", "x", "y")
 
     def __init__(
-        self, x: Tensor, y: Tensor | None, weights: Tensor, mass: Tensor | None = None
+        self, x: Tensor, y: Tensor | None, weights: Tensor, mass: Any = None
     ):
         self.x, self.y, self.weights, self.mass = x, y, weights, mass
         self._memo: dict[Any, Any] = {}
 
-    def reweighted(self, weights: Tensor, mass: Tensor | None) -> Batch:
+    def reweighted(self, weights: Tensor, mass: Any) -> Batch:
         """Return the same rows with other weights; what was computed stays known."""
         batch = Batch(self.x, self.y, weights, mass)
         batch._memo = self._memo
@@ -59,20 +60,12 @@ class Batch:
     def loss(
         self, stack: Any, loss: Any, training: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Losses (K, n) and their derivative by the output (K, n, n_outputs).
-
-        A loss that is not a number counts as infinite, and a derivative that is not
-        finite as zero: a row like that can be rejected but never followed.
-        """
+        """Losses (K, n) and their derivative by the output (K, n, n_outputs)."""
         key = (loss, training and stack.has_modes)
         known = self._memo.get(key)
         if known is None:
-            output = self.tape(stack, training).output.detach()
-            values, gradient = loss.value_and_gradient(output, loss.target(self))
-            inf = torch.inf
-            values = values.nan_to_num(nan=inf, posinf=inf)
-            gradient = gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-            known = self._memo[key] = values, gradient
+            output, target = self.tape(stack, training).output, loss.target(self)
+            known = self._memo[key] = loss.value_and_gradient(output, target)
         return known
 
 
@@ -85,20 +78,38 @@ class Rows:
         A callable takes an index tensor and returns those rows on the device.
     y : Tensor of length n, or None
     weights : Tensor of shape (n,)
+    n_classes : int, default=0
+        If not 0, ``y`` holds class numbers, made one-hot as batches are drawn.
     """
 
     def __init__(
-        self, x: Tensor | Callable[[Tensor], Tensor], y: Tensor | None, weights: Tensor
+        self,
+        x: Tensor | Callable[[Tensor], Tensor],
+        y: Tensor | None,
+        weights: Tensor,
+        n_classes: int = 0,
     ):
-        self.x, self.y, self.weights = x, y, weights
+        self.x, self.y, self.weights, self.n_classes = x, y, weights, n_classes
         self.n = len(weights)
+        # equal weights make the mass of a batch a plain number, not a sum
+        even = bool((weights == weights[0]).all())
+        self.unit = float(weights[0]) if even else None
+
+    def _batch(self, x: Tensor, y: Tensor | None, weights: Tensor) -> Batch:
+        n = weights.shape[-1]
+        return Batch(x, y, weights, None if self.unit is None else self.unit * n)
 
     def take(self, index: Tensor) -> Batch:
         """Return the rows of ``index`` (on the CPU) as one batch."""
         there = index.to(self.weights.device)
         x = self.x[there] if isinstance(self.x, Tensor) else self.x(index)
-        y = None if self.y is None else self.y[there]
-        return Batch(x, y, self.weights[there][None])
+        y = None if self.y is None else self._targets(self.y[there])
+        return self._batch(x, y, self.weights[there][None])
+
+    def _targets(self, y: Tensor) -> Tensor:
+        if not self.n_classes:
+            return y
+        return torch.nn.functional.one_hot(y, self.n_classes).to(self.weights.dtype)
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield all rows in their own order, ``size`` at a time."""
@@ -113,8 +124,7 @@ class Rows:
         """
         n_batches = -(-self.n // batch_size)
         if n_batches == 1:
-            x = self.x if isinstance(self.x, Tensor) else self.x(torch.arange(self.n))
-            yield Batch(x, self.y, self.weights[None])
+            yield self.take(torch.arange(self.n))
             return
         order = torch.randperm(self.n, generator=generator)
         small, larger = divmod(self.n, n_batches)
@@ -128,4 +138,4 @@ class Rows:
             whole = self.take(rows)
             ys = [None] * len(chunk) if whole.y is None else whole.y.split(chunk)
             ws = whole.weights.split(chunk, 1)
-            yield from map(Batch, whole.x.split(chunk), ys, ws)
+            yield from map(self._batch, whole.x.split(chunk), ys, ws)

@@ -12,35 +12,51 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-def alone() -> bool:
-    """Whether this process works by itself."""
-    return not (dist.is_available() and dist.is_initialized())
+class Alone:
+    """This process works by itself: nothing to gather, nothing to add."""
+
+    def add_up(self, tensor: Tensor) -> Tensor:
+        """Sum a tensor over all processes, in place."""
+        return tensor
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Join tensors (..., n) of all processes along their last axis."""
+        return tensor
+
+    def mine(self, tensor: Tensor, n: int) -> Tensor:
+        """Return this process' n entries of a gathered tensor."""
+        return tensor
 
 
-def add_up(tensor: Tensor) -> Tensor:
-    """Sum a tensor over all processes, in place."""
-    if not alone():
+class Group(Alone):
+    """The processes of an initialized process group; they may differ in rows."""
+
+    def add_up(self, tensor: Tensor) -> Tensor:
+        """Sum a tensor over all processes, in place."""
         dist.all_reduce(tensor)
-    return tensor
+        return tensor
+
+    def _lengths(self, n: int, device: torch.device) -> list[int]:
+        own = torch.tensor([n], device=device)
+        everyone = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+        dist.all_gather(everyone, own)
+        return [int(length) for length in everyone]
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Join tensors (..., n) of all processes along their last axis."""
+        n = tensor.shape[-1]
+        lengths = self._lengths(n, tensor.device)
+        padded = torch.nn.functional.pad(tensor, (0, max(lengths) - n)).contiguous()
+        parts = [torch.empty_like(padded) for _ in lengths]
+        dist.all_gather(parts, padded)
+        return torch.cat([p[..., :k] for p, k in zip(parts, lengths, strict=True)], -1)
+
+    def mine(self, tensor: Tensor, n: int) -> Tensor:
+        """Return this process' n entries of a gathered tensor."""
+        start = sum(self._lengths(n, tensor.device)[: dist.get_rank()])
+        return tensor[..., start : start + n]
 
 
-def gather(tensor: Tensor) -> tuple[Tensor, slice]:
-    """Join tensors (..., n) along their last axis; also where this process' part is.
-
-    The processes may hold different numbers of rows.
-    """
-    if alone():
-        return tensor, slice(None)
-    sizes = [torch.zeros(1, dtype=torch.long, device=tensor.device) for _ in _ranks()]
-    dist.all_gather(sizes, torch.tensor([tensor.shape[-1]], device=tensor.device))
-    lengths = [int(s) for s in sizes]
-    padded = torch.nn.functional.pad(tensor, (0, max(lengths) - tensor.shape[-1]))
-    parts = [torch.empty_like(padded) for _ in lengths]
-    dist.all_gather(parts, padded.contiguous())
-    start = sum(lengths[: dist.get_rank()])
-    whole = torch.cat([p[..., :n] for p, n in zip(parts, lengths, strict=True)], -1)
-    return whole, slice(start, start + lengths[dist.get_rank()])
-
-
-def _ranks() -> range:
-    return range(dist.get_world_size())
+def current() -> Alone:
+    """Whom this process works with now."""
+    return Group() if dist.is_available() and dist.is_initialized() else Alone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -35,10 +36,11 @@ def build_modules(factory: Callable[[], nn.Module], n: int, seed: int) -> list[A
 
 
 class _ModuleTape:
-    __slots__ = ("output", "training", "x")
+    __slots__ = ("graph", "output", "training", "x")
 
-    def __init__(self, x: Tensor, output: Tensor, training: bool):
-        self.x, self.output, self.training = x, output, training
+    def __init__(self, x: Tensor, graph: Tensor, training: bool):
+        self.x, self.graph, self.training = x, graph, training
+        self.output = graph.detach()
 
 
 class ModuleStack:
@@ -67,7 +69,8 @@ class ModuleStack:
             raise ValueError("The module built by 'network' has no parameters to fit.")
         self.theta = torch.cat([p.detach().flatten() for p in params])
         self.grad = torch.zeros_like(self.theta)
-        self.n_weights = sum(p.numel() for p in decayed)
+        n_weights = sum(p.numel() for p in decayed)
+        self.decaying = self.theta[:n_weights], self.grad[:n_weights]
         start = 0
         for p in params:
             stop = start + p.numel()
@@ -97,12 +100,12 @@ class ModuleStack:
 
     def _sound(self, tape: _ModuleTape, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Return an output and a gradient without the rows that are not finite."""
-        bad = ~torch.isfinite(tape.output.detach()).all(-1).all(0)
+        bad = ~torch.isfinite(tape.output).all(-1).all(0)
         if not bad.any():
-            return tape.output, gradient
+            return tape.graph, gradient
         x = tape.x.masked_fill(bad.view(-1, *[1] * (tape.x.ndim - 1)), 0)
-        output = self.forward(x, training=tape.training).output
-        return output, gradient.masked_fill(bad[:, None], 0)
+        graph = self.forward(x, training=tape.training).graph
+        return graph, gradient.masked_fill(bad[:, None], 0)
 
     def gradient_norms(self, tape: _ModuleTape, gradient: Tensor) -> Tensor:
         norms = [
@@ -121,6 +124,13 @@ class ModuleStack:
             [p.grad for p in m.parameters() if p.grad is not None]
             for m in self._modules
         ]
+
+    def mode(self) -> nullcontext[None]:
+        return nullcontext()
+
+    def clone(self) -> ModuleStack:
+        modules = copy.deepcopy(self._modules)
+        return ModuleStack(modules, dtype=self.theta.dtype, device=self.theta.device)
 
     def state(self) -> dict[str, Any]:
         states = [m.state_dict() for m in self._modules]

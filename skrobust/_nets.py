@@ -13,40 +13,53 @@ _aten = torch.ops.aten
 
 @dataclass(frozen=True)
 class Activation:
-    """An elementwise function and its backward rule, written with the result.
+    """An elementwise function and its backward rule, both in place.
 
-    ``backward(upstream, result)`` never needs the pre-activation, so a forward pass
+    ``pull_(upstream, result)`` turns the gradient by the result into the gradient by
+    the pre-activation. It never needs the pre-activation itself, so a forward pass
     keeps one tensor a layer.
     """
 
     apply_: Callable[[Tensor], Tensor]
-    backward: Callable[[Tensor, Tensor], Tensor]
+    pull_: Callable[[Tensor, Tensor], Tensor]
     module: Callable[[], torch.nn.Module]
 
 
 LEAK = 0.1
 
+# overloads are named because looking them up costs as much as a small operation
+_relu_pull = _aten.threshold_backward.grad_input
+_leaky_pull = _aten.leaky_relu_backward.grad_input
+_tanh_pull = _aten.tanh_backward.grad_input
+_logistic_pull = _aten.sigmoid_backward.grad_input
+
 ACTIVATIONS = {
     "identity": Activation(lambda z: z, lambda g, a: g, torch.nn.Identity),
     "relu": Activation(
-        torch.relu_, lambda g, a: _aten.threshold_backward(g, a, 0), torch.nn.ReLU
+        torch.relu_, lambda g, a: _relu_pull(g, a, 0, grad_input=g), torch.nn.ReLU
     ),
     "leaky_relu": Activation(
         lambda z: torch.nn.functional.leaky_relu_(z, LEAK),
-        lambda g, a: _aten.leaky_relu_backward(g, a, LEAK, True),
+        lambda g, a: _leaky_pull(g, a, LEAK, True, grad_input=g),
         lambda: torch.nn.LeakyReLU(LEAK),
     ),
-    "tanh": Activation(torch.tanh_, _aten.tanh_backward, torch.nn.Tanh),
-    "logistic": Activation(torch.sigmoid_, _aten.sigmoid_backward, torch.nn.Sigmoid),
+    "tanh": Activation(
+        torch.tanh_, lambda g, a: _tanh_pull(g, a, grad_input=g), torch.nn.Tanh
+    ),
+    "logistic": Activation(
+        torch.sigmoid_,
+        lambda g, a: _logistic_pull(g, a, grad_input=g),
+        torch.nn.Sigmoid,
+    ),
 }
 
 
 def layer_shapes(
     sizes: tuple[int, ...], n_networks: int
 ) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
-    """Shapes of the weights (K, in, out) and biases (K, 1, out) of every layer."""
+    """Shapes of the weights (K, out, in) and biases (K, 1, out) of every layer."""
     pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
-    weights = [(n_networks, i, o) for i, o in pairs]
+    weights = [(n_networks, o, i) for i, o in pairs]
     biases = [(n_networks, 1, o) for _, o in pairs]
     return weights, biases
 
@@ -62,9 +75,8 @@ def first_weights(
     weights, biases = layer_shapes(sizes, n_networks)
     drawn: list[list[Tensor]] = [[] for _ in weights + biases]
     for _ in range(n_networks):
-        for slot, (_, i, o) in enumerate(weights):
-            shape_and_slot = [((1, i, o), slot), ((1, 1, o), slot + len(weights))]
-            for shape, where in shape_and_slot:
+        for slot, (_, o, i) in enumerate(weights):
+            for shape, where in [((o, i), slot), ((1, o), slot + len(weights))]:
                 u = torch.rand(shape, generator=generator, dtype=torch.float64)
                 drawn[where].append((2 * u - 1) * i**-0.5)
-    return torch.cat([torch.cat(parts).flatten() for parts in drawn])
+    return torch.cat([torch.stack(parts).flatten() for parts in drawn])

@@ -47,9 +47,9 @@ class Progress:
 
     def frozen(self) -> Progress:
         """Return a copy whose networks training does not touch any more."""
-        clone = copy.copy(self)
-        clone.stack = copy.deepcopy(self.stack)
-        return clone
+        twin = copy.copy(self)
+        twin.stack = self.stack.clone()
+        return twin
 
 
 @dataclass

@@ -2,11 +2,13 @@
 
 Both kinds of stack hold their parameters in one flat vector ``theta`` and write
 gradients to a vector ``grad`` of the same length, so one optimizer serves both.
-The first ``n_weights`` entries are weights (they decay), the rest biases.
+Weights, which decay, come first in them, then biases.
 """
 
 from __future__ import annotations
 
+import copy
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,14 +32,17 @@ class Stack(Protocol):
 
     theta: Tensor
     grad: Tensor
-    n_weights: int
+    decaying: tuple[Tensor, Tensor]  # weights and their gradient, without biases
     n_networks: int
     n_outputs: int
     has_modes: bool  # False: training and evaluation give the same output
     generator: torch.Generator | None  # of dropout masks, on the stack's device
 
     def forward(self, x: Tensor, *, training: bool) -> Tape:
-        """Run the networks and keep what a backward pass needs."""
+        """Run the networks and keep what a backward pass needs.
+
+        A tape holds until the next forward pass in the same mode.
+        """
 
     def predict(self, x: Tensor) -> Tensor:
         """Run the networks in evaluation mode and keep nothing: (K, n, n_outputs)."""
@@ -54,6 +59,12 @@ class Stack(Protocol):
 
     def network_grads(self) -> list[list[Tensor]]:
         """Views of ``grad``, a list of them for every network."""
+
+    def mode(self) -> AbstractContextManager[Any]:
+        """Context to train in: inference mode where no graph is needed."""
+
+    def clone(self) -> Stack:
+        """Return a copy that further training does not touch."""
 
     def state(self) -> dict[str, Any]:
         """Parameters and buffers as NumPy arrays."""
@@ -107,8 +118,10 @@ class MLPStack:
 
     def _bind(self, theta: Tensor) -> None:
         self.theta, self.grad = theta, torch.zeros_like(theta)
+        self._rooms: dict[tuple[str, int, int], Tensor] = {}
         weights, biases = layer_shapes(self.sizes, self.n_networks)
-        self.n_weights = sum(int(np.prod(s)) for s in weights)
+        n_weights = sum(int(np.prod(s)) for s in weights)
+        self.decaying = self.theta[:n_weights], self.grad[:n_weights]
         lengths = [int(np.prod(s)) for s in weights + biases]
 
         def views(flat: Tensor) -> list[Tensor]:
@@ -118,15 +131,31 @@ class MLPStack:
         n_layers = len(weights)
         params, self._grads = views(self.theta), views(self.grad)
         self._W, self._b = params[:n_layers], params[n_layers:]
-        self._Wt = [w.transpose(1, 2) for w in self._W]
+        self._Wt = [w.mT for w in self._W]
         self._gW, self._gb = self._grads[:n_layers], self._grads[n_layers:]
 
+    def _room(self, kind: str, layer: int, n: int) -> Tensor:
+        """Memory for n rows of a layer, the same in every step.
+
+        Fresh memory for each large tensor costs page faults in each step.
+        """
+        key = (kind, layer, n)
+        room = self._rooms.get(key)
+        if room is None:
+            shape = (self.n_networks, n, self.sizes[layer])
+            room = self._rooms[key] = torch.empty(
+                shape, dtype=self.theta.dtype, device=self.theta.device
+            )
+        return room
+
     def forward(self, x: Tensor, *, training: bool) -> _MLPTape:
-        a, tape = x.expand(self.n_networks, *x.shape), _MLPTape()
+        a, tape, n = x.expand(self.n_networks, *x.shape), _MLPTape(), len(x)
         drops = training and self.dropout > 0
-        for w, b in zip(self._W[:-1], self._b[:-1], strict=True):
+        kind = "train" if drops else "eval"
+        for layer, (w, b) in enumerate(zip(self._Wt[:-1], self._b[:-1], strict=True)):
             tape.inputs.append(a)
-            a = self._act.apply_(torch.baddbmm(b, a, w))
+            z = torch.baddbmm(b, a, w, out=self._room(kind, layer + 1, n))
+            a = self._act.apply_(z)
             if drops:
                 keep = 1 - self.dropout
                 mask = torch.empty_like(a).bernoulli_(keep, generator=self.generator)
@@ -134,57 +163,69 @@ class MLPStack:
                 tape.masks.append((mask.div_(keep), a))
                 a = a * mask
         tape.inputs.append(a)
-        tape.output = torch.baddbmm(self._b[-1], a, self._W[-1])
+        tape.output = torch.baddbmm(self._b[-1], a, self._Wt[-1])
         return tape
 
     def predict(self, x: Tensor) -> Tensor:
-        return self.forward(x, training=False).output
+        a = x.expand(self.n_networks, *x.shape)
+        for w, b in zip(self._Wt[:-1], self._b[:-1], strict=True):
+            a = self._act.apply_(torch.baddbmm(b, a, w))
+        return torch.baddbmm(self._b[-1], a, self._Wt[-1])
 
     def _pull(self, tape: _MLPTape, gradient: Tensor) -> list[Tensor]:
         """Derivative of each row's loss by every layer's pre-activation."""
         if tape.pulled is not gradient:
             deltas, delta = [gradient], gradient
             for layer in range(len(self._W) - 1, 0, -1):
-                upstream = torch.bmm(delta, self._Wt[layer])
+                room = self._room("pull", layer, gradient.shape[1])
+                upstream = torch.bmm(delta, self._W[layer], out=room)
                 result = tape.inputs[layer]
                 if tape.masks:
                     mask, result = tape.masks[layer - 1]
                     upstream.mul_(mask)
-                delta = self._act.backward(upstream, result)
+                delta = self._act.pull_(upstream, result)
                 deltas.append(delta)
             tape.deltas, tape.pulled = deltas[::-1], gradient
         return tape.deltas
 
     def gradient_norms(self, tape: _MLPTape, gradient: Tensor) -> Tensor:
         total = None
-        pulled = self._pull(tape, gradient)
-        for a, delta in zip(tape.inputs, pulled, strict=True):
-            # |a delta^T|^2 + |delta|^2: the weight's and the bias's share
-            size = torch.linalg.vector_norm(a, dim=-1).square_().add_(1)
-            size.mul_(torch.linalg.vector_norm(delta, dim=-1).square_())
+        for a, delta in zip(tape.inputs, self._pull(tape, gradient), strict=True):
+            # |delta a^T|^2 + |delta|^2: the weights' share and the biases'
+            size = torch.linalg.vector_norm(delta, dim=-1).square_()
+            size.addcmul_(torch.linalg.vector_norm(a, dim=-1).square_(), size)
             total = size if total is None else total.add_(size)
         return total.sqrt_()
 
     def backward(self, tape: _MLPTape, gradient: Tensor, weights: Tensor) -> None:
         scale = weights.unsqueeze(-1)
         if tape.pulled is gradient:
-            deltas = [delta * scale for delta in tape.deltas]
+            tape.pulled = None  # used up: the deltas are scaled in place
+            deltas = [delta.mul_(scale) for delta in tape.deltas[:-1]]
+            deltas.append(gradient * scale)
         else:
             deltas = self._pull(tape, gradient * scale)
         grads = zip(tape.inputs, deltas, self._gW, self._gb, strict=True)
         for a, delta, gw, gb in grads:
-            torch.bmm(a.transpose(1, 2), delta, out=gw)
+            torch.bmm(delta.mT, a, out=gw)
             torch.sum(delta, 1, keepdim=True, out=gb)
 
     def network_grads(self) -> list[list[Tensor]]:
         return [[g[k] for g in self._grads] for k in range(self.n_networks)]
 
+    def mode(self) -> AbstractContextManager[Any]:
+        return torch.inference_mode()
+
+    def clone(self) -> MLPStack:
+        twin = copy.copy(self)
+        twin._bind(self.theta.clone())
+        return twin
+
     def state(self) -> dict[str, Any]:
         return {"theta": self.theta.cpu().numpy()}
 
     def load(self, state: dict[str, Any]) -> None:
-        theta = torch.tensor(state["theta"])
-        self._bind(theta.to(device=self.theta.device, dtype=self.theta.dtype))
+        self.theta.copy_(torch.tensor(state["theta"]))
 
     def modules(self) -> list[torch.nn.Module]:
         out = []
@@ -192,10 +233,11 @@ class MLPStack:
             layers: list[torch.nn.Module] = []
             for w, b in zip(self._W, self._b, strict=True):
                 linear = torch.nn.utils.skip_init(
-                    torch.nn.Linear, w.shape[1], w.shape[2], dtype=w.dtype
+                    torch.nn.Linear, w.shape[2], w.shape[1], dtype=w.dtype
                 )
-                linear.weight.data.copy_(w[k].T)
+                linear.weight.data.copy_(w[k])
                 linear.bias.data.copy_(b[k, 0])
                 layers += [linear, self._act.module()]
             out.append(torch.nn.Sequential(*layers[:-1]).eval())
         return out
+

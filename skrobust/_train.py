@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _comm
 from ._batch import Batch, Rows
+from ._comm import Group
 from .steps import Context, Reweight, Step
 
-TINY = 1e-30
+TINY, HUGE = 1e-30, 1e30
 
 
 class Diverged(ArithmeticError):
@@ -50,36 +49,44 @@ class Recipe:
 def train_batch(
     stack: Any, batch: Batch, optimizer: Any, recipe: Recipe, context: Context
 ) -> tuple[Tensor, Tensor]:
-    """Take one step; return the weighted sum of the losses and its mass."""
-    prior = batch.weights
+    """Take one step; return the losses of the rows and their shares in it."""
+    prior = batch.weights.sum() if batch.mass is None else batch.mass
+    lr = recipe.learning_rate(context.epoch)
     for step in recipe.steps:
         batch = step(stack, batch, context)
     values, gradient = batch.loss(stack, context.loss, training=True)
-    weights = batch.weights.expand_as(values)
-    mass = weights.sum(-1, keepdim=True) if batch.mass is None else batch.mass
-    mass = _comm.add_up(mass).clamp(min=TINY)
-    stack.backward(batch.tape(stack, training=True), gradient, weights / mass)
-    _comm.add_up(stack.grad)
-    _regularize(stack, prior, recipe, recipe.learning_rate(context.epoch))
-    optimizer.step(stack.theta, stack.grad, recipe.learning_rate(context.epoch))
-    if recipe.steps:  # a rejected row's loss may be infinite
-        values = values.masked_fill(weights == 0, 0)
-    return (weights * values).sum(), weights.sum()
+    shares = _shares(batch, context)
+    stack.backward(batch.tape(stack, training=True), gradient, shares)
+    context.comm.add_up(stack.grad)
+    _regularize(stack, prior, recipe, lr)
+    optimizer.step(stack.theta, stack.grad, lr)
+    return values, shares.expand_as(values)
 
 
-def _regularize(stack: Any, prior: Tensor, recipe: Recipe, lr: float) -> None:
-    n = stack.n_weights
+def _shares(batch: Batch, context: Context) -> Tensor:
+    """Weights that add up to one over the rows of all processes."""
+    mass = batch.mass
+    if isinstance(mass, float) and not isinstance(context.comm, Group):
+        return batch.weights * (1 / mass)
+    if mass is None:
+        mass = batch.weights.sum(-1, keepdim=True)
+    return batch.weights / context.comm.add_up(torch.as_tensor(mass)).clamp_min_(TINY)
+
+
+def _regularize(stack: Any, mass: Any, recipe: Recipe, lr: float) -> None:
+    weights, grads = stack.decaying
     if recipe.clip_norm is not None:
-        for grads in stack.network_grads():
-            norm = torch.stack([torch.linalg.vector_norm(g) for g in grads]).norm()
+        for network in stack.network_grads():
+            norm = torch.stack([torch.linalg.vector_norm(g) for g in network]).norm()
             scale = (recipe.clip_norm / norm.clamp(min=TINY)).clamp(max=1)
-            for g in grads:
+            for g in network:
                 g.mul_(scale)
-    if recipe.alpha:
-        share = recipe.alpha / prior.sum().clamp(min=TINY)
-        stack.grad[:n].addcmul_(stack.theta[:n], share)
+    if recipe.alpha and isinstance(mass, float):
+        grads.add_(weights, alpha=recipe.alpha / mass)
+    elif recipe.alpha:
+        grads.addcmul_(weights, recipe.alpha / mass.clamp(min=TINY))
     if recipe.weight_decay:
-        stack.theta[:n].mul_(1 - lr * recipe.weight_decay)
+        weights.mul_(1 - lr * recipe.weight_decay)
 
 
 def train_epoch(
@@ -98,13 +105,14 @@ def train_epoch(
         held before this epoch.
     """
     before = stack.theta.clone()
-    loss = mass = 0.0
-    for batch in batches:
-        batch_loss, batch_mass = train_batch(stack, batch, optimizer, recipe, context)
-        loss, mass = loss + batch_loss, mass + batch_mass
+    with stack.mode():
+        done = [train_batch(stack, b, optimizer, recipe, context) for b in batches]
+        values, shares = (torch.cat(parts, -1) for parts in zip(*done, strict=True))
+        # a rejected row's loss may be anything: make it something that 0 can cancel
+        total = (shares * values.nan_to_num(nan=HUGE, posinf=HUGE)).sum()
     # the one place in an epoch where the host waits for the device
-    mean = float(loss) / max(float(mass), TINY) if float(mass) > 0 else math.nan
-    if not (math.isfinite(mean) and bool(torch.isfinite(stack.theta).all())):
+    mean = float(total) / len(done) / stack.n_networks
+    if not (mean < HUGE and bool(torch.isfinite(stack.theta).all())):
         stack.theta.copy_(before)
         raise Diverged
     return mean
@@ -118,8 +126,9 @@ def posterior(
     Only rules are asked: what other steps do to inputs or targets does not count.
     """
     weights = rows.weights[None].expand(stack.n_networks, -1)
-    for step in recipe.steps:
-        if isinstance(step, Reweight):
-            blocks = [step.rate(stack, b, context) for b in rows.blocks(block)]
-            weights = step.decide(torch.cat(blocks, -1), weights, context.epoch)
+    with stack.mode():
+        for step in recipe.steps:
+            if isinstance(step, Reweight):
+                blocks = [step.rate(stack, b, context) for b in rows.blocks(block)]
+                weights = step.decide(torch.cat(blocks, -1), weights, context)
     return weights

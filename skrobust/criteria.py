@@ -67,11 +67,14 @@ class Loss:
 
         The default differentiates ``value`` alone, never the network.
         """
-        with torch.enable_grad():
-            leaf = output.detach().requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():
+            # clones: tensors made in inference mode cannot enter a graph
+            leaf = output.clone().requires_grad_()
+            target = target.clone() if isinstance(target, Tensor) else target
             values = self.value(leaf, target)
             (gradient,) = torch.autograd.grad(values.sum(), leaf)
-        return values.detach(), gradient
+        # a row may be rejected for such a derivative, but never followed
+        return values.detach(), gradient.nan_to_num_(0.0, 0.0, 0.0)
 
     def __call__(self, stack: Any, batch: Batch) -> Tensor:
         """Loss of each row of a batch, (K, n)."""
@@ -82,31 +85,19 @@ class Loss:
 class CrossEntropy(Loss):
     """Soft-max cross entropy of class logits.
 
-    Targets are class numbers (n,), or class probabilities of shape (n, n_classes) or
-    (K, n, n_classes).
+    Targets are class probabilities of shape (n, n_classes) or (K, n, n_classes):
+    one-hot for labels.
     """
 
     def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
-        return self._value(torch.log_softmax(output, -1), target)
-
-    @staticmethod
-    def _value(log_p: Tensor, target: Tensor) -> Tensor:
-        if target.is_floating_point():
-            return -(target * log_p).sum(-1)
-        index = target[:, None].expand(*log_p.shape[:-1], 1)
-        return log_p.gather(-1, index).squeeze(-1).neg_()
+        return (target * torch.log_softmax(output, -1)).sum(-1).neg_()
 
     def value_and_gradient(  # noqa: D102
         self, output: Tensor, target: Tensor
     ) -> tuple[Tensor, Tensor]:
         log_p = torch.log_softmax(output, -1)
-        gradient = log_p.exp()
-        if target.is_floating_point():
-            gradient = gradient * target.sum(-1, keepdim=True) - target
-        else:
-            index = target[:, None].expand(*log_p.shape[:-1], 1)
-            gradient.scatter_add_(-1, index, gradient.new_full((), -1).expand_as(index))
-        return self._value(log_p, target), gradient
+        gradient = log_p.exp().sub_(target)
+        return log_p.mul_(target).sum(-1).neg_(), gradient
 
 
 @dataclass(frozen=True)
@@ -219,7 +210,7 @@ class Prediction:
     """The predicted class, as a number: what `rules.Disagreement` compares."""
 
     def __call__(self, stack: Any, batch: Batch) -> Tensor:  # noqa: D102
-        output = batch.tape(stack).output.detach()
+        output = batch.tape(stack).output
         return output.argmax(-1).to(output.dtype)
 
 

@@ -9,8 +9,12 @@ place of the mean:
 
 The losses of rows are zero-one, log, squared or absolute. The score functions have the
 signature of those in `sklearn.metrics`; :func:`make_robust_scorer` and
-:func:`get_robust_scorer` give scorers for `GridSearchCV` and its like. The scores are
-made for comparing models: on clean data they lie below the mean of a skewed loss.
+:func:`get_robust_scorer` give scorers for `GridSearchCV` and its like.
+
+The scores are made for comparing models: on clean data they lie below the mean of a
+skewed loss. Classifiers are best compared by the log loss. The accuracy is bounded, so
+it needs less protection, and both aggregates blunt it: trimmed, it is 1 once the share
+of wrong labels is at most `trim`; and blocks of few rows have few accuracies.
 """
 
 from __future__ import annotations
@@ -43,6 +47,8 @@ __all__ = [
 ]
 
 RandomState = int | np.random.RandomState | None
+Loss = Callable[..., np.ndarray]
+Score = Callable[..., float]
 
 # Integer weights mean repeated rows; where they are huge, memory has to end somewhere.
 _MAX_PIECES = 2**20
@@ -79,7 +85,9 @@ def trimmed_mean(values: Any, trim: float = 0.2, sample_weight: Any = None) -> f
     2.5
     """
     if not isinstance(trim, Real) or isinstance(trim, bool) or not 0 <= trim < 1:
-        raise _parameter_error("trim", "trimmed_mean", "a float in the range [0, 1)")
+        raise _parameter_error(
+            "trim", "trimmed_mean", "a float in the range [0, 1)", trim
+        )
     values, mass = _check_values(values, sample_weight)
     order = np.argsort(values, kind="stable")
     values, mass = values[order], mass[order]
@@ -146,15 +154,17 @@ def median_of_means(
     if n_blocks is None:
         n_blocks = max(1, n_rows // 2)
     if not isinstance(n_blocks, Integral) or not 1 <= n_blocks <= n_rows:
-        expected = f"an int in the range [1, {n_rows}], the number of rows,"
+        expected = f"an int in the range [1, {n_rows}], the number of rows"
         raise _parameter_error("n_blocks", "median_of_means", expected, n_blocks)
     deal = check_random_state(random_state).permutation(len(values))
     values, mass = values[deal], mass[deal]
     end = np.cumsum(mass)
-    # A piece belongs where its middle lies; with whole numbers this is exact.
-    block = ((2 * end - mass) * n_blocks // (2 * end[-1])).astype(np.intp)
-    sums = np.bincount(block, weights=mass * values, minlength=n_blocks)
-    return float(np.median(sums / np.bincount(block, weights=mass)))
+    # A piece belongs where its middle lies, whatever the rounding of the weights.
+    middle = (2 * end - mass) * n_blocks / (2 * end[-1])
+    block = np.minimum((middle + 1e-9).astype(np.intp), n_blocks - 1)
+    sums = np.bincount(block, weights=mass * values)
+    masses = np.bincount(block, weights=mass)
+    return float(np.median(sums[masses > 0] / masses[masses > 0]))
 
 
 def _cut_into_pieces(
@@ -234,7 +244,8 @@ def _log_loss(y_true: Any, y_proba: Any, labels: Any = None) -> np.ndarray:
         raise ValueError(f"y_true contains none of the labels {labels}")
     # A label that the model has never seen has probability zero.
     chosen = np.where(is_label, proba, 0).sum(axis=1)
-    return -np.log(np.maximum(chosen, np.finfo(proba.dtype).eps), dtype=np.float64)
+    least = np.finfo(proba.dtype).eps
+    return 0.0 - np.log(np.maximum(chosen, least), dtype=np.float64)
 
 
 def _squared_error(y_true: Any, y_pred: Any) -> np.ndarray:
@@ -269,3 +280,249 @@ def _parameter_error(name: str, owner: str, expected: str, got: Any) -> ValueErr
     return ValueError(
         f"The {name!r} parameter of {owner} must be {expected}. Got {got!r} instead."
     )
+
+
+def _make_score(name: str, loss: Loss, aggregate: Score, **defaults: Any) -> Score:
+    """Make the score function that aggregates a loss."""
+
+    def score(
+        y_true: Any, y_pred: Any, *, sample_weight: Any = None, **settings: Any
+    ) -> float:
+        settings = defaults | settings
+        labels = {"labels": settings.pop("labels")} if "labels" in settings else {}
+        losses = loss(y_true, y_pred, **labels)
+        value = aggregate(losses, sample_weight=sample_weight, **settings)
+        return 1 - value if loss is _zero_one else value
+
+    score.__name__ = score.__qualname__ = name  # what it is pickled by
+    score.__doc__ = _SCORE_DOC.format(
+        name=name,
+        loss=loss.__name__[1:].replace("_", " "),
+        aggregate=aggregate.__name__,
+        pred=_PROBA_DOC if loss is _log_loss else _PRED_DOC,
+        default="".join(f", by default {k}={v}" for k, v in defaults.items()),
+        oriented=" subtracted from 1" if loss is _zero_one else "",
+        setting=", n_blocks=5" if aggregate is median_of_means else "",
+        result="1.0" if loss is _zero_one else "0.0",
+    )
+    return score
+
+
+_PRED_DOC = """
+y_pred : array-like of the shape of `y_true`
+    Predictions. A row of several targets counts with their mean error, a row of
+    several labels as wrong if one of them is."""
+_PROBA_DOC = """
+y_pred : array-like of shape (n_samples, n_classes) or (n_samples,)
+    Probabilities of the classes, or of the second of two, clipped from below at the
+    machine epsilon of their dtype.
+labels : array-like of shape (n_classes,), default=None
+    Classes of the columns in their order; None for those of `y_true`, sorted. A true
+    label that is not among them has probability zero."""
+_SCORE_DOC = """Aggregate the {loss} of the rows by :func:`{aggregate}`.
+
+Parameters
+----------
+y_true : array-like of shape (n_samples,) or (n_samples, n_outputs)
+    True values.{pred}
+sample_weight : array-like of shape (n_samples,), default=None
+    Weights of rows.
+**settings : dict
+    The other parameters of :func:`{aggregate}`{default}.
+
+Returns
+-------
+score : float
+    The robust mean of the {loss}{oriented}.
+
+Raises
+------
+ValueError
+    If the arrays do not fit each other, or a parameter is out of its range.
+
+Examples
+--------
+>>> from skrobust.metrics import {name}
+>>> {name}([0, 1, 1, 0, 1], [0, 1, 1, 0, 0]{setting})
+{result}
+"""
+
+trimmed_accuracy_score = _make_score("trimmed_accuracy_score", _zero_one, trimmed_mean)
+trimmed_log_loss = _make_score("trimmed_log_loss", _log_loss, trimmed_mean)
+trimmed_squared_error = _make_score(
+    "trimmed_squared_error", _squared_error, trimmed_mean
+)
+trimmed_absolute_error = _make_score(
+    "trimmed_absolute_error", _absolute_error, trimmed_mean
+)
+# Blocks of few rows have few different accuracies, so these are fewer and larger.
+median_of_means_accuracy_score = _make_score(
+    "median_of_means_accuracy_score", _zero_one, median_of_means, n_blocks=5
+)
+median_of_means_log_loss = _make_score(
+    "median_of_means_log_loss", _log_loss, median_of_means
+)
+median_of_means_squared_error = _make_score(
+    "median_of_means_squared_error", _squared_error, median_of_means
+)
+median_of_means_absolute_error = _make_score(
+    "median_of_means_absolute_error", _absolute_error, median_of_means
+)
+
+
+class _ProbabilityScorer:
+    """Scorer of probabilities that tells the score function the estimator's classes.
+
+    The scorers of `make_scorer` do not, so that they fail where a fold lacks a class.
+    """
+
+    def __init__(self, score: Score, settings: dict[str, Any]) -> None:
+        self._score = score
+        self._settings = settings
+        # Keeps the metadata that a search should route here.
+        self._routing = make_scorer(score, response_method="predict_proba")
+
+    def __call__(
+        self, estimator: Any, X: Any, y_true: Any, sample_weight: Any = None
+    ) -> float:
+        return -self._score(
+            y_true,
+            estimator.predict_proba(X),
+            sample_weight=sample_weight,
+            labels=estimator.classes_,
+            **self._settings,
+        )
+
+    def __repr__(self) -> str:
+        return f"make_robust_scorer({self._score.__name__}, {self._settings})"
+
+    def set_score_request(self, **requests: Any) -> _ProbabilityScorer:
+        """Say whether a search is to pass `sample_weight`, as scikit-learn's do."""
+        self._routing.set_score_request(**requests)
+        return self
+
+    def get_metadata_routing(self) -> Any:
+        """Return the requested metadata, as scikit-learn's scorers do."""
+        return self._routing.get_metadata_routing()
+
+    def _accept_sample_weight(self) -> bool:
+        return True
+
+
+_SCORES: dict[tuple[str, str], Score] = {
+    ("trimmed_mean", "zero_one"): trimmed_accuracy_score,
+    ("trimmed_mean", "log_loss"): trimmed_log_loss,
+    ("trimmed_mean", "squared_error"): trimmed_squared_error,
+    ("trimmed_mean", "absolute_error"): trimmed_absolute_error,
+    ("median_of_means", "zero_one"): median_of_means_accuracy_score,
+    ("median_of_means", "log_loss"): median_of_means_log_loss,
+    ("median_of_means", "squared_error"): median_of_means_squared_error,
+    ("median_of_means", "absolute_error"): median_of_means_absolute_error,
+}
+
+
+def make_robust_scorer(
+    loss: str = "log_loss",
+    aggregate: str = "trimmed_mean",
+    *,
+    trim: float = 0.2,
+    n_blocks: int | None = None,
+    random_state: RandomState = 0,
+) -> Score:
+    """Make a scorer for model selection on corrupted data.
+
+    Parameters
+    ----------
+    loss : {'log_loss', 'zero_one', 'squared_error', 'absolute_error'}, \
+            default='log_loss'
+        Loss of a row. 'log_loss' needs `predict_proba`; the classes are those of the
+        estimator, so a fold may lack some. 'zero_one' scores the accuracy.
+    aggregate : {'trimmed_mean', 'median_of_means'}, default='trimmed_mean'
+        What to put in place of the mean of the losses.
+    trim : float, default=0.2
+        Share of weight that 'trimmed_mean' drops: at least that of corrupted rows.
+    n_blocks : int, default=None
+        Number of blocks of 'median_of_means'. None makes one of every two rows, and 5
+        for 'zero_one'.
+    random_state : int, RandomState instance or None, default=0
+        Deals the rows to the blocks of 'median_of_means'.
+
+    Returns
+    -------
+    scorer : callable
+        Called as ``scorer(estimator, X, y, sample_weight=None)``; greater is better,
+        so losses are negated. `GridSearchCV` and its like take it as ``scoring``.
+
+    Raises
+    ------
+    ValueError
+        If `loss` or `aggregate` is unknown. `trim` and `n_blocks` are checked when
+        the scorer is called.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from skrobust.metrics import make_robust_scorer
+    >>> scorer = make_robust_scorer("squared_error", trim=0.3)
+    >>> search = GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, scoring=scorer)
+    """
+    for name, position, value in (("aggregate", 0, aggregate), ("loss", 1, loss)):
+        options = sorted({key[position] for key in _SCORES})
+        if value not in options:
+            expected = f"a str among {options}"
+            raise _parameter_error(name, "make_robust_scorer", expected, value)
+    score = _SCORES[aggregate, loss]
+    settings: dict[str, Any] = {"trim": trim}
+    if aggregate == "median_of_means":
+        settings = {"random_state": random_state}
+        if n_blocks is not None:
+            settings["n_blocks"] = n_blocks
+    if loss == "log_loss":
+        return _ProbabilityScorer(score, settings)
+    return make_scorer(score, greater_is_better=loss == "zero_one", **settings)
+
+
+ROBUST_SCORERS: dict[str, Score] = {
+    "trimmed_accuracy": make_robust_scorer("zero_one"),
+    "neg_trimmed_log_loss": make_robust_scorer("log_loss"),
+    "neg_trimmed_squared_error": make_robust_scorer("squared_error"),
+    "neg_trimmed_absolute_error": make_robust_scorer("absolute_error"),
+    "median_of_means_accuracy": make_robust_scorer("zero_one", "median_of_means"),
+    "neg_median_of_means_log_loss": make_robust_scorer("log_loss", "median_of_means"),
+    "neg_median_of_means_squared_error": make_robust_scorer(
+        "squared_error", "median_of_means"
+    ),
+    "neg_median_of_means_absolute_error": make_robust_scorer(
+        "absolute_error", "median_of_means"
+    ),
+}
+
+
+def get_robust_scorer(name: str) -> Score:
+    """Get a scorer by its name, with default settings.
+
+    Parameters
+    ----------
+    name : str
+        A key of `ROBUST_SCORERS`, such as 'neg_trimmed_log_loss'.
+
+    Returns
+    -------
+    scorer : callable
+        A new copy of the scorer; :func:`make_robust_scorer` makes others.
+
+    Raises
+    ------
+    ValueError
+        If there is no scorer of this name.
+
+    Examples
+    --------
+    >>> from skrobust.metrics import get_robust_scorer
+    >>> scorer = get_robust_scorer("neg_trimmed_squared_error")
+    """
+    if name not in ROBUST_SCORERS:
+        expected = f"a str among {sorted(ROBUST_SCORERS)}"
+        raise _parameter_error("name", "get_robust_scorer", expected, name)
+    return copy.deepcopy(ROBUST_SCORERS[name])

@@ -78,9 +78,8 @@ class Trim:
     """Drop the rows with the highest scores.
 
     The fraction is one of *weight*: rows are kept from the lowest score upwards until
-    they hold ``1 - epsilon`` of the mass; the rows at the boundary share what is left.
-    So a row of weight 3 acts like three rows, and rows with equal scores are treated
-    alike in whatever order they come.
+    they hold ``1 - epsilon`` of the mass, the last one in part. So a row of weight 3
+    acts like three rows. Among equal scores the first row goes first.
 
     Parameters
     ----------
@@ -108,16 +107,13 @@ class Trim:
         weights = weights.expand_as(scores)
         if isinstance(epsilon, float | int) and epsilon == 0:
             return weights
-        ranked, order = scores.sort(-1)
-        mass = weights.gather(-1, order).cumsum_(-1)
-        kept = mass[..., -1:] * (1 - epsilon)
-        at = torch.searchsorted(mass, kept).clamp_(max=mass.shape[-1] - 1)
-        boundary = ranked.gather(-1, at)
-        below = weights.masked_fill(scores >= boundary, 0)
-        upto = weights.masked_fill(scores > boundary, 0)
-        less, more = below.sum(-1, keepdim=True), upto.sum(-1, keepdim=True)
-        share = (kept - less).div_((more - less).clamp_(min=_TINY)).clamp_(0, 1)
-        return torch.lerp(below, upto, share)
+        order = scores.argsort(dim=-1, stable=True)
+        ranked = weights.gather(-1, order)
+        mass = ranked.cumsum(-1)
+        kept = mass.narrow(-1, -1, 1) * (1 - epsilon)
+        # each row loses what its mass and that of the rows before it exceed `kept` by
+        part = (ranked - (mass - kept).relu_()).relu_()
+        return torch.empty_like(part).scatter_(-1, order, part)
 
 
 @dataclass(frozen=True)

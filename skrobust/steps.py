@@ -6,14 +6,14 @@ take a tuple of steps; they run in order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from . import _comm
 from ._batch import Batch
+from ._comm import Alone, current
 from .criteria import Loss, Score
 from .rules import Rule, Value, at_epoch
 
@@ -32,11 +32,14 @@ class Context:
         Counted from 0.
     generator : torch.Generator
         For random draws, on the device of the batch.
+    comm : Alone
+        The other processes, if there are any.
     """
 
     loss: Loss
     epoch: int
     generator: torch.Generator
+    comm: Alone = field(default_factory=current)
 
 
 class Step(Protocol):
@@ -50,8 +53,8 @@ class Step(Protocol):
 class Reweight:
     """Score the rows, then let a rule set their weights.
 
-    Rows whose score is not finite get weight zero whatever the rule says. With a
-    process group the rule sees the rows of all processes.
+    A score that is not a number counts as infinite. With a process group the rule
+    sees the rows of all processes.
 
     Parameters
     ----------
@@ -71,7 +74,7 @@ class Reweight:
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
         """Return the batch with new weights."""
         scores = self.rate(stack, batch, context)
-        weights = self.decide(scores, batch.weights, context.epoch)
+        weights = self.decide(scores, batch.weights, context)
         mass = None if self.renormalize else batch.weights.sum(-1, keepdim=True)
         return batch.reweighted(weights, mass)
 
@@ -79,19 +82,13 @@ class Reweight:
         """Score the rows of a batch, (K, n)."""
         return (self.score or context.loss)(stack, batch)
 
-    def decide(self, scores: Tensor, weights: Tensor, epoch: int) -> Tensor:
+    def decide(self, scores: Tensor, weights: Tensor, context: Context) -> Tensor:
         """Apply the rule to the rows of all processes; return this one's part."""
-        everyone, mine = _comm.gather(scores)
-        prior = _comm.gather(weights)[0]
-        chosen = self.rule(everyone, prior, epoch=epoch)[..., mine]
-        return chosen.masked_fill(scores.isinf(), 0)
-
-
-def _soft(y: Tensor, like: Tensor) -> Tensor:
-    """Return targets as numbers that can be mixed: class numbers become one-hot."""
-    if y.is_floating_point():
-        return y
-    return torch.nn.functional.one_hot(y, like.shape[-1]).to(like.dtype)
+        comm, n = context.comm, scores.shape[-1]
+        # a row that cannot be rated is the worst of all
+        scores = scores.nan_to_num(nan=torch.inf, posinf=torch.inf)
+        everyone, prior = comm.gather(scores), comm.gather(weights)
+        return comm.mine(self.rule(everyone, prior, epoch=context.epoch), n)
 
 
 @dataclass(frozen=True)
@@ -109,8 +106,8 @@ class SmoothLabels:
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
         """Return the batch with soft targets."""
         amount = at_epoch(self.amount, context.epoch)
-        y = _soft(batch.y, batch.tape(stack).output)
-        return batch.replaced(y=(1 - amount) * y + amount / y.shape[-1])
+        even = amount / batch.y.shape[-1]
+        return batch.replaced(y=(1 - amount) * batch.y + even)
 
 
 @dataclass(frozen=True)
@@ -131,10 +128,11 @@ class Bootstrap:
 
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
         """Return the batch with soft targets, one set a network."""
-        output = batch.tape(stack).output.detach()
-        p = _soft(output.argmax(-1), output) if self.hard else output.softmax(-1)
+        p = batch.tape(stack).output.softmax(-1)
+        if self.hard:
+            p = (p == p.amax(-1, keepdim=True)).to(p.dtype)
         amount = at_epoch(self.amount, context.epoch)
-        return batch.replaced(y=(1 - amount) * _soft(batch.y, output) + amount * p)
+        return batch.replaced(y=(1 - amount) * batch.y + amount * p)
 
 
 @dataclass(frozen=True)
@@ -161,6 +159,6 @@ class Mixup:
         first, second = share * weights, (1 - share) * weights[..., other]
         total = first + second
         part = (first / total.clamp(min=1e-30)).unsqueeze(-1)
-        y = _soft(batch.y, x.new_empty(stack.n_outputs))
+        y = batch.y
         mixed = part * y + (1 - part) * y[..., other, :]
         return Batch(share * x + (1 - share) * x[other], mixed, total, batch.mass)
