@@ -231,7 +231,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         return SGD(stack.theta, self.momentum, self.nesterovs_momentum)
 
     def _recipe(self, n: int) -> Recipe:
-        size = 128 if self.batch_size == "auto" else self.batch_size
+        size = 256 if self.batch_size == "auto" else self.batch_size
         lr, end = self.learning_rate_init, self.max_iter
 
         def step_size(epoch: int) -> float:

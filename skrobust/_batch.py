@@ -24,9 +24,7 @@ class Batch:
 
     __slots__ = ("_memo", "mass", "weights", "x", "y")
 
-    def __init__(
-        self, x: Tensor, y: Tensor | None, weights: Tensor, mass: Any = None
-    ):
+    def __init__(self, x: Tensor, y: Tensor | None, weights: Tensor, mass: Any = None):
         self.x, self.y, self.weights, self.mass = x, y, weights, mass
         self._memo: dict[Any, Any] = {}
 

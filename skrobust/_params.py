@@ -109,8 +109,11 @@ def check_composition(est: Any) -> None:
 def documented(cls: type) -> type:
     """Fill ``{network_parameters}`` and its like into a class docstring."""
     doc = inspect.cleandoc(cls.__doc__ or "")
+    defaults = inspect.signature(cls).parameters
     for name, text in SHARED_DOCS.items():
         doc = doc.replace("{" + name + "}", inspect.cleandoc(text))
+    for name in ("hidden_layer_sizes", "activation", "weight_decay", "max_iter"):
+        doc = doc.replace("{" + name + "}", repr(defaults[name].default))
     cls.__doc__ = doc + "\n"
     return cls
 
@@ -130,9 +133,9 @@ n_features_in_ : int
 feature_names_in_ : ndarray of shape (n_features_in_,)
     Their names, if X had any.""",
     "network_parameters": """
-hidden_layer_sizes : tuple of int or int, default=(128, 128)
+hidden_layer_sizes : tuple of int or int, default={hidden_layer_sizes}
     Units of each hidden layer of the default network.
-activation : {'relu', 'tanh', 'logistic', 'leaky_relu', 'identity'}, default='relu'
+activation : {'relu', 'tanh', 'logistic', 'leaky_relu', 'identity'}, default={activation}
     Activation of the hidden layers; 'leaky_relu' has slope 0.1.
 network : callable, default=None
     Factory of your own network, instead of the default one: a class or function
@@ -147,17 +150,19 @@ solver : {'adam', 'sgd'}, default='adam'
 alpha : float, default=0.0001
     Strength of the L2 penalty, ``alpha / 2 * |weights|^2`` divided by the weight of
     a batch, as in `sklearn.neural_network.MLPClassifier`.
-weight_decay : float, default=0.0
+weight_decay : float, default={weight_decay}
     Decoupled decay: each step also multiplies the weights by
-    ``1 - learning_rate * weight_decay``.
+    ``1 - learning_rate * weight_decay``. Strong decay (1.0) slows the memorising of
+    wrong labels and targets, and costs clean data next to nothing.
 batch_size : int or 'auto', default='auto'
-    Rows of a training step; 'auto' is ``min(128, n_samples)``. Batches are balanced
-    to one row. When all rows fit one batch they keep their order.
+    Rows of a training step; 'auto' is ``min(256, n_samples)``. In small batches the
+    share of wrong rows varies too much to leave out the same fraction of each.
+    Batches are balanced to one row; rows that all fit one batch keep their order.
 learning_rate : {'constant', 'cosine'}, default='constant'
     'cosine' lets the step size fall to zero over ``max_iter`` epochs.
 learning_rate_init : float, default=0.001
     Step size at the start.
-max_iter : int, default=200
+max_iter : int, default={max_iter}
     Largest number of epochs.
 random_state : int, RandomState instance or None, default=None
     Seed of the first weights, the order of the rows and dropout. An int makes fits

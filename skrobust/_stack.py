@@ -240,4 +240,3 @@ class MLPStack:
                 layers += [linear, self._act.module()]
             out.append(torch.nn.Sequential(*layers[:-1]).eval())
         return out
-

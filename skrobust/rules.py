@@ -105,7 +105,7 @@ class Trim:
         """Return the kept part of each weight."""
         epsilon = at_epoch(self.epsilon, epoch)
         weights = weights.expand_as(scores)
-        if isinstance(epsilon, float | int) and epsilon == 0:
+        if isinstance(epsilon, (float, int)) and epsilon == 0:
             return weights
         order = scores.argsort(dim=-1, stable=True)
         ranked = weights.gather(-1, order)

@@ -1,0 +1,521 @@
+"""Ready compositions: the methods that papers on corrupted labels compare.
+
+Every recipe is called as ``recipe(task, epsilon, **params)`` and returns an unfitted
+estimator; ``epsilon`` is there where a method has one, and ``params`` are those of
+the estimator. They differ in a line or two, and their representations show which:
+
+- plain training and losses: `standard`, `huber`, `absolute_deviation`, `bootstrap`;
+- limits on what a step or a row can do: `norm_clip`, `row_clip`;
+- choice of rows: `min_sgd`, `self_paced`, `decouple`, `co_teaching`, and the
+  papers' own `prl_l`, `prl_g` and `co_prl`.
+
+``BASELINES`` maps the names to the recipes, and `make_baselines` makes all that
+there are for a task, ready for a loop.
+
+References
+----------
+Paper 001: "Provable Robust Learning for Deep Neural Networks under Agnostic
+Corrupted Supervision", section 6. Paper 002: B. Liu, "Robust Learning of Deep Neural
+Networks under Data Corruption", dissertation, 2022, section 4.4. Both compare these
+methods, for the tasks that each recipe names.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._classifier import NetClassifier
+from ._prl import PRLClassifier, PRLRegressor
+from ._regressor import NetRegressor
+from .criteria import GradientNorm, Huber, Loss, Prediction, as_loss
+from .rules import Cap, Disagreement, SmallestLoss
+from .steps import Bootstrap, Reweight
+
+__all__ = [
+    "BASELINES",
+    "absolute_deviation",
+    "bootstrap",
+    "co_prl",
+    "co_teaching",
+    "decouple",
+    "huber",
+    "make_baselines",
+    "min_sgd",
+    "norm_clip",
+    "prl_g",
+    "prl_l",
+    "row_clip",
+    "self_paced",
+    "standard",
+]
+
+Net = NetClassifier | NetRegressor
+PRL = PRLClassifier | PRLRegressor
+
+TASKS = ("classification", "regression")
+_ONE_TASK = {
+    "absolute_deviation": "regression",
+    "bootstrap": "classification",
+    "decouple": "classification",
+    "huber": "regression",
+}
+_FATE = """
+**params : dict
+    Passed on to the estimator.
+
+Returns
+-------
+{}
+    Not fitted.
+
+Raises
+------
+ValueError
+    If `task` is not among those above.
+"""
+_SHARED_DOCS = {
+    "task": """
+task : {'classification', 'regression'}, default='classification'
+    Whether labels or numbers are learned.""",
+    "classification": """
+task : {'classification'}, default='classification'
+    For the common signature: there is no form for regression.""",
+    "regression": """
+task : {'regression'}, default='regression'
+    For the common signature: there is no form for classification.""",
+    "epsilon": """
+epsilon : float, default=0.2
+    Fraction of the training weight to leave out, in [0, 1): the share of wrong
+    targets, rather a little more. It is reached over ``ramp`` epochs, a parameter of
+    the estimator.""",
+    "net": _FATE.format("NetClassifier or NetRegressor"),
+    "prl": _FATE.format("PRLClassifier or PRLRegressor"),
+}
+
+
+def _documented(function: Any) -> Any:
+    """Fill ``{task}`` and its like into a docstring."""
+    doc = inspect.cleandoc(function.__doc__)
+    for name, text in _SHARED_DOCS.items():
+        doc = doc.replace("{" + name + "}", inspect.cleandoc(text))
+    function.__doc__ = doc + "\n"
+    return function
+
+
+def _check_task(owner: str, task: str) -> None:
+    known = (_ONE_TASK[owner],) if owner in _ONE_TASK else TASKS
+    if task not in known:
+        listed = " or ".join(map(repr, known))
+        raise ValueError(
+            f"The 'task' parameter of {owner} must be {listed}. Got {task!r} instead."
+        )
+
+
+def _net(owner: str, task: str, **params: Any) -> Net:
+    _check_task(owner, task)
+    return (NetClassifier if task == "classification" else NetRegressor)(**params)
+
+
+def _prl(owner: str, task: str, epsilon: float, **params: Any) -> PRL:
+    _check_task(owner, task)
+    kind = PRLClassifier if task == "classification" else PRLRegressor
+    return kind(epsilon, **params)
+
+
+@_documented
+def standard(task: str = "classification", **params: Any) -> Net:
+    """Train plainly on all rows: cross entropy or squared error.
+
+    Parameters
+    ----------
+    {task}
+    {net}
+
+    Examples
+    --------
+    >>> from skrobust.recipes import standard
+    >>> standard("regression")
+    NetRegressor()
+    """
+    return _net("standard", task, **params)
+
+
+@_documented
+def norm_clip(
+    task: str = "classification", *, clip_norm: float = 1.0, **params: Any
+) -> Net:
+    """Scale a batch's gradient back when it is longer than a limit (Normclip).
+
+    Parameters
+    ----------
+    {task}
+    clip_norm : float, default=1.0
+        The limit, positive. The papers do not state theirs; 1 is the usual value.
+    {net}
+
+    Examples
+    --------
+    >>> from skrobust.recipes import norm_clip
+    >>> norm_clip()
+    NetClassifier(clip_norm=1.0)
+    """
+    return _net("norm_clip", task, clip_norm=clip_norm, **params)
+
+
+@_documented
+def row_clip(task: str = "classification", *, limit: float = 1.0, **params: Any) -> Net:
+    """Scale every row's own gradient back to a limit, then average (Ignormclip).
+
+    The papers use it for regression only.
+
+    Parameters
+    ----------
+    {task}
+    limit : float, default=1.0
+        Largest norm of a row's gradient, positive. The papers do not state theirs.
+    {net}
+
+    Examples
+    --------
+    >>> from skrobust.recipes import row_clip
+    >>> row_clip("regression", limit=0.5).steps[0].rule
+    Cap(limit=0.5)
+    """
+    loss = as_loss(params.get("criterion", _net("row_clip", task).criterion))
+    clip = Reweight(Cap(limit), GradientNorm(loss), renormalize=False)
+    return _net("row_clip", task, steps=(clip,), **params)
+
+
+@_documented
+def huber(task: str = "regression", *, delta: float = 1.345, **params: Any) -> Net:
+    """Train with Huber's loss: squared near the target, absolute beyond.
+
+    Parameters
+    ----------
+    {regression}
+    delta : float, default=1.345
+        Where the two meet, in units of the robustly scaled targets. The default is
+        that of `skrobust.criteria.Huber`; the papers do not state theirs.
+    {net}
+
+    References
+    ----------
+    P. J. Huber, "Robust Estimation of a Location Parameter", 1964.
+
+    Examples
+    --------
+    >>> from skrobust.recipes import huber
+    >>> huber(delta=2.0)
+    NetRegressor(criterion=Huber(delta=2.0))
+    """
+    return _net("huber", task, criterion=Huber(delta), **params)
+
+
+@_documented
+def absolute_deviation(task: str = "regression", **params: Any) -> Net:
+    """Train with the absolute error, whose optimum is the conditional median.
+
+    Parameters
+    ----------
+    {regression}
+    {net}
+
+    Examples
+    --------
+    >>> from skrobust.recipes import absolute_deviation
+    >>> absolute_deviation()
+    NetRegressor(criterion='absolute_error')
+    """
+    return _net("absolute_deviation", task, criterion="absolute_error", **params)
+
+
+@dataclass(frozen=True)
+class _SoftBootstrap(Loss):
+    """Cross entropy with targets that mix labels and the network's probabilities.
+
+    The mixture is differentiated too. Were it held fixed, the gradient would be the
+    plain one times ``1 - amount``: no change of direction at all.
+    """
+
+    amount: float
+
+    def value(self, output: Tensor, target: Tensor) -> Tensor:
+        log_p = torch.log_softmax(output, -1)
+        mixed = (1 - self.amount) * target + self.amount * log_p.exp()
+        return -(mixed * log_p).sum(-1)
+
+
+@_documented
+def bootstrap(
+    task: str = "classification",
+    *,
+    hard: bool = False,
+    amount: float | None = None,
+    **params: Any,
+) -> Net:
+    """Mix each label with what the network itself predicts.
+
+    Parameters
+    ----------
+    {classification}
+    hard : bool, default=False
+        Mix in the predicted class, and not the predicted probabilities.
+    amount : float, default=None
+        Share of the prediction, in [0, 1]; None: 0.05 for probabilities and 0.2 for
+        the hard form, the values of the source.
+    {net}
+
+    References
+    ----------
+    S. Reed et al., "Training Deep Neural Networks on Noisy Labels with
+    Bootstrapping", 2014, equations 6 (soft) and 7 (hard).
+
+    Examples
+    --------
+    >>> from skrobust.recipes import bootstrap
+    >>> bootstrap(hard=True)
+    NetClassifier(steps=(Bootstrap(amount=0.2, hard=True),))
+    """
+    if hard:
+        step = Bootstrap(0.2 if amount is None else amount, hard=True)
+        return _net("bootstrap", task, steps=(step,), **params)
+    loss = _SoftBootstrap(0.05 if amount is None else amount)
+    return _net("bootstrap", task, criterion=loss, **params)
+
+
+@_documented
+def min_sgd(task: str = "classification", **params: Any) -> Net:
+    """Follow, in every batch, only the row with the smallest loss (Min-SGD).
+
+    Parameters
+    ----------
+    {task}
+    {net}
+
+    References
+    ----------
+    V. Shah, X. Wu and S. Sanghavi, "Choosing the Sample with Lowest Loss makes SGD
+    Robust", 2020.
+
+    Examples
+    --------
+    >>> from skrobust.recipes import min_sgd
+    >>> min_sgd().steps[0].rule
+    SmallestLoss()
+    """
+    return _net("min_sgd", task, steps=(Reweight(SmallestLoss()),), **params)
+
+
+@_documented
+def decouple(task: str = "classification", **params: Any) -> Net:
+    """Train two networks on the rows whose class they predict differently.
+
+    ``inlier_mask_`` then shows those rows, which is no judgement of their labels.
+
+    Parameters
+    ----------
+    {classification}
+    {net}
+
+    References
+    ----------
+    E. Malach and S. Shalev-Shwartz, "Decoupling 'when to update' from 'how to
+    update'", 2017.
+
+    Examples
+    --------
+    >>> from skrobust.recipes import decouple
+    >>> decouple().n_networks
+    2
+    """
+    step = Reweight(Disagreement(), Prediction())
+    return _net("decouple", task, steps=(step,), n_networks=2, **params)
+
+
+@_documented
+def self_paced(
+    task: str = "classification", epsilon: float = 0.2, **params: Any
+) -> PRL:
+    """Leave out the rows with the largest losses (SPL, the trimmed loss).
+
+    Parameters
+    ----------
+    {task}
+    {epsilon}
+    {prl}
+
+    References
+    ----------
+    M. P. Kumar, B. Packer and D. Koller, "Self-Paced Learning for Latent Variable
+    Models", 2010, in the form of papers 001 and 002: a fraction and not a threshold.
+
+    Examples
+    --------
+    >>> from skrobust.recipes import self_paced
+    >>> self_paced(epsilon=0.3)
+    PRLClassifier(epsilon=0.3, score='loss')
+    """
+    return _prl("self_paced", task, epsilon, score="loss", **params)
+
+
+@_documented
+def co_teaching(
+    task: str = "classification", epsilon: float = 0.2, **params: Any
+) -> PRL:
+    """Let two networks choose rows of small loss for each other.
+
+    The papers use it for classification only.
+
+    Parameters
+    ----------
+    {task}
+    {epsilon}
+    {prl}
+
+    References
+    ----------
+    B. Han et al., "Co-teaching: Robust Training of Deep Neural Networks with
+    Extremely Noisy Labels", 2018.
+
+    Examples
+    --------
+    >>> from skrobust.recipes import co_teaching
+    >>> co_teaching()
+    PRLClassifier(co_training=True, score='loss')
+    """
+    return _prl("co_teaching", task, epsilon, score="loss", co_training=True, **params)
+
+
+@_documented
+def prl_l(task: str = "classification", epsilon: float = 0.2, **params: Any) -> PRL:
+    """Leave out the rows whose loss pulls hardest at the output (PRL(L)).
+
+    Parameters
+    ----------
+    {task}
+    {epsilon}
+    {prl}
+
+    References
+    ----------
+    Paper 001, Algorithm 3; paper 002, Algorithm 4.
+
+    Examples
+    --------
+    >>> from skrobust.recipes import prl_l
+    >>> prl_l()
+    PRLClassifier()
+    """
+    return _prl("prl_l", task, epsilon, **params)
+
+
+@_documented
+def prl_g(task: str = "classification", epsilon: float = 0.2, **params: Any) -> PRL:
+    """Leave out the rows with the longest gradients by all weights (PRL(G)).
+
+    Parameters
+    ----------
+    {task}
+    {epsilon}
+    {prl}
+
+    References
+    ----------
+    Paper 001, Algorithm 2; paper 002, Algorithm 3.
+
+    Examples
+    --------
+    >>> from skrobust.recipes import prl_g
+    >>> prl_g("regression", 0.1)
+    PRLRegressor(epsilon=0.1, score='gradient')
+    """
+    return _prl("prl_g", task, epsilon, score="gradient", **params)
+
+
+@_documented
+def co_prl(task: str = "classification", epsilon: float = 0.2, **params: Any) -> PRL:
+    """Let two networks choose rows for each other by PRL(L)'s score (Co-PRL(L)).
+
+    Parameters
+    ----------
+    {task}
+    {epsilon}
+    {prl}
+
+    References
+    ----------
+    Paper 001, Algorithm 4; paper 002, Algorithm 5.
+
+    Examples
+    --------
+    >>> from skrobust.recipes import co_prl
+    >>> co_prl()
+    PRLClassifier(co_training=True)
+    """
+    return _prl("co_prl", task, epsilon, co_training=True, **params)
+
+
+BASELINES: dict[str, Callable[..., Net | PRL]] = {
+    recipe.__name__: recipe
+    for recipe in (
+        standard,
+        norm_clip,
+        row_clip,
+        huber,
+        absolute_deviation,
+        bootstrap,
+        min_sgd,
+        decouple,
+        self_paced,
+        co_teaching,
+        prl_l,
+        prl_g,
+        co_prl,
+    )
+}
+
+
+@_documented
+def make_baselines(
+    task: str = "classification", epsilon: float = 0.2, **params: Any
+) -> dict[str, Net | PRL]:
+    """Make one estimator of every recipe that there is for a task.
+
+    Parameters
+    ----------
+    {task}
+    epsilon : float, default=0.2
+        For the recipes that have one.
+    **params : dict
+        Passed on to every estimator.
+
+    Returns
+    -------
+    dict
+        Maps the names of ``BASELINES`` to estimators that are not fitted.
+
+    Raises
+    ------
+    ValueError
+        If `task` is not among those above.
+
+    Examples
+    --------
+    >>> from skrobust.recipes import make_baselines
+    >>> list(make_baselines("regression"))[:4]
+    ['standard', 'norm_clip', 'row_clip', 'huber']
+    """
+    _check_task("make_baselines", task)
+    made = {}
+    for name, recipe in BASELINES.items():
+        if _ONE_TASK.get(name, task) == task:
+            has_epsilon = "epsilon" in inspect.signature(recipe).parameters
+            own = {"epsilon": epsilon} if has_epsilon else {}
+            made[name] = recipe(task, **own, **params)
+    return made
