@@ -22,7 +22,7 @@ from ._scaling import FAR, InputScaler
 from ._stack import MLPStack
 from ._train import Recipe, posterior
 from .criteria import Loss, as_loss
-from .steps import Context
+from .steps import Context, Reweight
 
 Array = NDArray[Any]
 
@@ -65,7 +65,14 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         return {}
 
     def _learn_targets(
-        self, X: Array, y: Any, weights: Array, known: bool, classes: Any
+        self,
+        X: Array,
+        y: Any,
+        weights: Array,
+        *,
+        known: bool,
+        partial: bool,
+        classes: Any,
     ) -> dict[str, Any]:
         """Fitted attributes about the targets; ``known``: those of an earlier fit."""
         raise NotImplementedError
@@ -92,7 +99,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
             self._fit_or_fail(X, y, sample_weight, **options)
         except BaseException:
             for name in set(vars(self)) - set(before):
-                if name.endswith("_"):
+                if not name.startswith("_skl"):
                     delattr(self, name)
             vars(self).update(before)
             raise
@@ -115,7 +122,9 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         used = np.flatnonzero(weights)
         data, X, w = (X, y), X[used], weights[used]
         y = None if y is None else y[used]
-        about = self._learn_targets(X, y, w, resume, classes)
+        about = self._learn_targets(
+            X, y, w, known=resume, partial=partial, classes=classes
+        )
         target, w = self._encode(y, about), w * self._class_weights(y)
         held_out = self._given_validation(X_val, y_val, about)
         progress = self._begin(X, w, about["n_outputs_"], resume, partial)
@@ -159,7 +168,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
     def _split(
         self, n: int, target: Array, order: torch.Generator
     ) -> tuple[Array, Array]:
-        """Indices of the rows to train on and of those held out."""
+        """Return the indices of the rows to train on and of those held out."""
         n_out = max(1, round(self.validation_fraction * n))
         if n - n_out < 1:
             raise ValueError(
@@ -179,51 +188,34 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         device = _border.pick_device(self.device)
         seed = _border.draw_seed(self.random_state)
         if resume:
-            stack, done = self._stack, self.n_iter_
+            stack, done = self._stack.clone(), self.n_iter_
+            design = self._stack_design
             seed += done  # further epochs must not repeat the first ones' draws
         else:
             dtype = _border.pick_dtype(self.dtype, X.dtype, device)
-            stack = self._build(X.shape[1:], n_outputs, seed, dtype, device)
+            design = self._design(X.shape[1:], n_outputs)
+            stack = _build(design, seed, dtype, device)
         optimizer = self._optimizer(stack)
-        order = _border.make_generator(seed)
-        stack.generator = _border.make_generator(seed, stack.theta.device)
-        progress = Progress(stack, optimizer, scaler, X.shape[1:], order)
+        # far apart, so that first weights, order and dropout are independent draws
+        order = _border.make_generator(seed + 2**32)
+        stack.generator = _border.make_generator(seed + 2**33, stack.theta.device)
+        progress = Progress(stack, optimizer, scaler, design, order)
         if resume:
             optimizer.load(self._optimizer_state)
             progress.n_epochs = done
             progress.loss_curve = list(self.loss_curve_)
         return progress
 
-    def _build(
-        self,
-        row_shape: tuple[int, ...],
-        n_outputs: int,
-        seed: int,
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> Any:
-        if self.network is None:
-            return MLPStack(
-                self._layers(int(np.prod(row_shape)), n_outputs),
-                self._networks(),
-                activation=self.activation,
-                dropout=self.dropout,
-                generator=_border.make_generator(seed),
-                dtype=dtype,
-                device=device,
-            )
-        n_features = row_shape[0] if len(row_shape) == 1 else row_shape
-        modules = build_modules(
-            lambda: self.network(n_features, n_outputs), self._networks(), seed
-        )
-        stack = ModuleStack(modules, dtype=dtype, device=device)
-        example = torch.zeros((2, *row_shape), dtype=dtype, device=device)
-        if (out := stack.predict(example)).shape[1:] != (2, n_outputs):
-            raise ValueError(
-                f"The module built by 'network' must map {tuple(example.shape)} to "
-                f"{(2, n_outputs)}. It gave {tuple(out.shape[1:])} instead."
-            )
-        return stack
+    def _design(self, row_shape: tuple[int, ...], n_outputs: int) -> dict[str, Any]:
+        """Say what to build; kept, so that later parameters change no fitted model."""
+        return {
+            "sizes": self._layers(int(np.prod(row_shape)), n_outputs),
+            "n_networks": self._networks(),
+            "activation": self.activation,
+            "dropout": self.dropout,
+            "network": self.network,
+            "row_shape": tuple(row_shape),
+        }
 
     def _optimizer(self, stack: Any) -> Any:
         if self.solver == "adam":
@@ -237,10 +229,14 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         def step_size(epoch: int) -> float:
             if self.learning_rate == "constant":
                 return lr
-            return lr * 0.5 * (1 + np.cos(np.pi * min(epoch, end) / end))
+            return lr * 0.5 * (1 + np.cos(np.pi * (epoch % end) / end))
 
+        loss = self._loss()
+        steps = tuple(
+            s.bound(loss) if isinstance(s, Reweight) else s for s in self._steps()
+        )
         decays = self.alpha, self.weight_decay, self.clip_norm
-        return Recipe(self._steps(), min(size, n), step_size, *decays)
+        return Recipe(steps, min(size, n), step_size, *decays)
 
     def _rows(self, X: Array, target: Any, weights: Array, progress: Progress) -> Rows:
         stack, scaler = progress.stack, progress.scaler
@@ -295,7 +291,8 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
             "_stack": progress.stack,
             "_scaler": progress.scaler,
             "_optimizer_state": progress.optimizer.state(),
-            "_row_shape": progress.row_shape,
+            "_stack_design": progress.design,
+            "_fitted_loss": self._loss(),
             "loss_curve_": list(progress.loss_curve),
             "n_iter_": progress.n_epochs,
         }
@@ -317,7 +314,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         return validate_data(self, X, **self._X_options(), reset=False)
 
     def _outputs(self, X: ArrayLike) -> Array:
-        """Outputs of each network for rows X, float64 (K, n, n_outputs)."""
+        """Return the outputs of each network for X, float64 (K, n, n_outputs)."""
         return self._apply(self._check_new(X), self._stack, self._scaler)
 
     def _apply(
@@ -327,7 +324,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         scaler: InputScaler | None,
         read: Callable[[Any, torch.Tensor], torch.Tensor] | None = None,
     ) -> Array:
-        """Outputs of a stack, or what ``read(outputs, inputs)`` makes of them."""
+        """Return a stack's outputs, or what ``read(outputs, inputs)`` makes of them."""
         blocks = []
         with _border.few_threads(stack.theta.numel() * BLOCK):
             for start in range(0, len(X), BLOCK):
@@ -373,7 +370,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         except ValueError:  # fitted on a device that this machine does not have
             device = torch.device("cpu")
         kind = torch.float32 if device.type == "mps" else getattr(torch, dtype)
-        self._stack = self._build(self._row_shape, self.n_outputs_, 0, kind, device)
+        self._stack = _build(self._stack_design, 0, kind, device)
         self._stack.load(arrays)
 
 
@@ -382,3 +379,32 @@ def _to_tensor(X: Array, scaler: InputScaler | None, stack: Any) -> torch.Tensor
     # unscaled values beyond 1e12 would overflow inside the network
     X = np.clip(X, -FAR, FAR) if scaler is None else scaler.transform(X)
     return torch.tensor(X, dtype=stack.theta.dtype).to(stack.theta.device)
+
+
+def _build(
+    design: dict[str, Any], seed: int, dtype: torch.dtype, device: torch.device
+) -> Any:
+    """Build the networks of a design with fresh weights."""
+    if design["network"] is None:
+        return MLPStack(
+            design["sizes"],
+            design["n_networks"],
+            activation=design["activation"],
+            dropout=design["dropout"],
+            generator=_border.make_generator(seed),
+            dtype=dtype,
+            device=device,
+        )
+    shape, n_outputs = design["row_shape"], design["sizes"][-1]
+    n_features = shape[0] if len(shape) == 1 else shape
+    modules = build_modules(
+        lambda: design["network"](n_features, n_outputs), design["n_networks"], seed
+    )
+    stack = ModuleStack(modules, dtype=dtype, device=device)
+    example = torch.zeros((2, *shape), dtype=dtype, device=device)
+    if (out := stack.predict(example)).shape[1:] != (2, n_outputs):
+        raise ValueError(
+            f"The module built by 'network' must map {tuple(example.shape)} to "
+            f"{(2, n_outputs)}. It gave {tuple(out.shape[1:])} instead."
+        )
+    return stack

@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 _WORK_FOR_THREADS = 2**27
 
 _thread_lock = threading.Lock()
+_here = threading.local()
 _thread_users = 0
 _thread_count = 1
 
@@ -59,7 +60,7 @@ def pick_device(device: str | torch.device) -> torch.device:
         return torch.device("cpu")
     try:
         chosen = torch.device(device)
-        torch.empty(0, device=chosen)
+        torch.zeros(1, device=chosen).cpu()
     except Exception as error:  # torch raises a different kind for every device
         raise ValueError(
             f"The 'device' parameter must be 'auto' or a device torch can use here. "
@@ -111,15 +112,20 @@ def few_threads(work: float) -> Iterator[None]:
     if work > _WORK_FOR_THREADS:
         yield
         return
+    if getattr(_here, "busy", False):
+        yield
+        return
     with _thread_lock:
         if _thread_users == 0:
             _thread_count = torch.get_num_threads()
         _thread_users += 1
+    _here.busy = True
     torch.set_num_threads(1)
     try:
         yield
     finally:
+        _here.busy = False
         with _thread_lock:
             _thread_users -= 1
-            if _thread_users == 0:
-                torch.set_num_threads(_thread_count)
+            # torch keeps the setting thread by thread: each restores its own
+            torch.set_num_threads(_thread_count)

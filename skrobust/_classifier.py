@@ -89,7 +89,14 @@ class ClassifierBase(ClassifierMixin, NetBase):
         check_stopping(self)
 
     def _learn_targets(
-        self, X: Array, y: Any, weights: Array, known: bool, classes: Any
+        self,
+        X: Array,
+        y: Any,
+        weights: Array,
+        *,
+        known: bool,
+        partial: bool,
+        classes: Any,
     ) -> dict[str, Any]:
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)
@@ -102,6 +109,8 @@ class ClassifierBase(ClassifierMixin, NetBase):
                     f"partial_fit, was: {self.classes_!r}"
                 )
             return {"classes_": self.classes_, "n_outputs_": len(self.classes_)}
+        if partial and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
         found = np.unique(y if classes is None else classes)
         if len(found) < 2:
             raise ValueError(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Alone:
-    """This process works by itself: nothing to gather, nothing to add."""
+    """A process by itself: nothing to gather, nothing to add."""
 
     def add_up(self, tensor: Tensor) -> Tensor:
         """Sum a tensor over all processes, in place."""

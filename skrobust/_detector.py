@@ -98,7 +98,14 @@ class DetectorBase(OutlierMixin, NetBase):
         return False
 
     def _learn_targets(
-        self, X: Array, y: Any, weights: Array, known: bool, classes: Any
+        self,
+        X: Array,
+        y: Any,
+        weights: Array,
+        *,
+        known: bool,
+        partial: bool,
+        classes: Any,
     ) -> dict[str, Any]:
         density = isinstance(self._loss(), NegativeLogLikelihood)
         return {"n_outputs_": 1 if density else int(np.prod(X.shape[1:]))}
@@ -110,18 +117,18 @@ class DetectorBase(OutlierMixin, NetBase):
         self.offset_ = self._threshold(self._scores(X), weights)
 
     def _threshold(self, scores: Array, weights: Array) -> float:
-        """The score below which a row is an outlier."""
+        """Return the score below which a row is an outlier."""
         if self.contamination == "auto":
             return _fence(scores, weights)
         order = np.argsort(scores, kind="stable")
-        mass = np.cumsum(weights[order])
-        # floor(contamination * mass) of the mass lies strictly below, up to ties
+        ranked, mass = scores[order], np.cumsum(weights[order])
+        # floor(contamination * mass) of the mass lies below, up to ties
         cut = np.floor(self.contamination * mass[-1] * (1 + 1e-12))
         at = np.searchsorted(mass, cut, side="right")
-        return float(scores[order][min(at, len(order) - 1)])
+        return _between(ranked, min(at, len(ranked) - 1))
 
     def _scores(self, X: Array) -> Array:
-        loss = self._loss()
+        loss = self._fitted_loss
 
         def read(outputs: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             batch = Batch(x, None, x.new_ones(1, len(x)))
@@ -172,8 +179,19 @@ class DetectorBase(OutlierMixin, NetBase):
         return np.where(self.decision_function(X) >= 0, 1, -1)
 
 
+def _between(ranked: Array, at: int) -> float:
+    """Return a threshold below ``ranked[at]`` and above the next lower score.
+
+    In the middle of the gap, so that rounding never moves a training row across.
+    """
+    here = ranked[at]
+    slack = 1e-9 * max(abs(here), np.finfo(float).tiny)
+    lower = ranked[ranked < here - slack]
+    return float((here + lower[-1]) / 2 if len(lower) else here - slack)
+
+
 def _fence(scores: Array, weights: Array) -> float:
-    """Median minus three robust standard deviations of log losses."""
+    """Return the median plus three robust standard deviations, of log losses."""
     logs = np.log(np.maximum(-scores, 1e-300))[:, None]
     center = weighted_quantile(logs, [0.5], weights)
     spread = 1.4826 * weighted_quantile(np.abs(logs - center), [0.5], weights)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 
 
 def row_gradient_norms(module: nn.Module, x: Tensor, gradient: Tensor) -> Tensor:
@@ -20,13 +21,14 @@ def row_gradient_norms(module: nn.Module, x: Tensor, gradient: Tensor) -> Tensor
     ``gradient`` has the output's shape (n, n_outputs). The module must treat rows
     independently, as it does in evaluation mode.
     """
-    seen: list[tuple[nn.Module, Tensor, Tensor]] = []
+    seen: list[tuple[nn.Module, Tensor, Any]] = []
     owners = [m for m in module.modules() if _trainable(m)]
     if not all(_has_ghost(m) for m in owners):
         return _vmap_norms(module, x, gradient)
 
     def keep(layer: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
-        seen.append((layer, args[0].detach(), out))
+        # the edge, not the tensor: an operation in place may overwrite the tensor
+        seen.append((layer, args[0].detach(), get_gradient_edge(out)))
 
     hooks = [m.register_forward_hook(keep) for m in owners]
     try:
@@ -35,8 +37,8 @@ def row_gradient_norms(module: nn.Module, x: Tensor, gradient: Tensor) -> Tensor
     finally:
         for hook in hooks:
             hook.remove()
-    if len(seen) != len({id(layer) for layer, _, _ in seen}):
-        return _vmap_norms(module, x, gradient)  # a layer used twice: grads add first
+    if _reused(output) or any(len(a) != len(x) for _, a, _ in seen):
+        return _vmap_norms(module, x, gradient)
     deltas = torch.autograd.grad(
         output, [out for _, _, out in seen], gradient.view_as(output), allow_unused=True
     )
@@ -45,6 +47,24 @@ def row_gradient_norms(module: nn.Module, x: Tensor, gradient: Tensor) -> Tensor
         if delta is not None:
             total += _squared_norms(layer, a, delta)
     return total.sqrt()
+
+
+def _reused(output: Tensor) -> bool:
+    """Whether a parameter enters the graph twice: its gradients add first."""
+    todo, nodes, leaves = [output.grad_fn], set(), set()
+    while todo:
+        node = todo.pop()
+        for nearer, _ in node.next_functions:
+            if nearer is None:
+                continue
+            if hasattr(nearer, "variable"):
+                if nearer in leaves:
+                    return True
+                leaves.add(nearer)
+            elif nearer not in nodes:
+                nodes.add(nearer)
+                todo.append(nearer)
+    return False
 
 
 def _trainable(layer: nn.Module) -> bool:
@@ -79,7 +99,9 @@ def _squared_norms(layer: Any, a: Tensor, delta: Tensor) -> Tensor:
 
 def _pad(layer: nn.Conv2d, a: Tensor) -> Tensor:
     if layer.padding == "same":
-        sides = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size)]
+        sides = [
+            d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)
+        ]
         pads = [p for s in reversed(sides) for p in (s // 2, s - s // 2)]
         return nn.functional.pad(a, pads)
     if layer.padding == "valid":
@@ -99,7 +121,8 @@ def _outer_norms(a: Tensor, delta: Tensor) -> Tensor:
 
 def _vmap_norms(module: nn.Module, x: Tensor, gradient: Tensor) -> Tensor:
     params = {k: p.detach() for k, p in module.named_parameters() if p.requires_grad}
-    rest = {k: v for k, v in module.state_dict().items() if k not in params}
+    rest = {k: p.detach() for k, p in module.named_parameters() if k not in params}
+    rest.update(module.named_buffers())
 
     def projected(params: dict[str, Tensor], row: Tensor, direction: Tensor) -> Tensor:
         out = torch.func.functional_call(module, (params, rest), (row[None],))

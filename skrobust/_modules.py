@@ -46,9 +46,9 @@ class _ModuleTape:
 class ModuleStack:
     """K modules from one factory, with the interface of ``Stack``.
 
-    The modules' parameters become views of one flat vector. A row whose output is
-    not finite is replaced by zeros before anything is differentiated, since its
-    weight of zero would not stop ``0 * inf`` from reaching the gradient.
+    The modules' parameters become views of one flat vector. Where a gradient is not
+    finite the batch is differentiated again without the rejected rows, since a weight
+    of zero does not stop ``0 * inf``.
     """
 
     def __init__(
@@ -98,15 +98,6 @@ class ModuleStack:
         with torch.no_grad():
             return self._run(x, False)
 
-    def _sound(self, tape: _ModuleTape, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Return an output and a gradient without the rows that are not finite."""
-        bad = ~torch.isfinite(tape.output).all(-1).all(0)
-        if not bad.any():
-            return tape.graph, gradient
-        x = tape.x.masked_fill(bad.view(-1, *[1] * (tape.x.ndim - 1)), 0)
-        graph = self.forward(x, training=tape.training).graph
-        return graph, gradient.masked_fill(bad[:, None], 0)
-
     def gradient_norms(self, tape: _ModuleTape, gradient: Tensor) -> Tensor:
         norms = [
             row_gradient_norms(module.eval(), tape.x, gradient[k])
@@ -115,9 +106,23 @@ class ModuleStack:
         return torch.stack(norms)
 
     def backward(self, tape: _ModuleTape, gradient: Tensor, weights: Tensor) -> None:
-        output, gradient = self._sound(tape, gradient)
+        finite = torch.isfinite(tape.output).all(-1).all(0)
+        if finite.all():
+            self._differentiate(tape.graph, gradient, weights)
+            if torch.isfinite(self.grad).all():
+                return
+        # 0 * inf: do without the rows that nobody follows, and those without output
+        sound = finite & (weights > 0).any(0)
+        index = torch.arange(len(sound), device=sound.device)
+        # a sound row in their place: zeros might not be, as under a logarithm
+        x = tape.x[torch.where(sound, index, sound.to(torch.uint8).argmax())]
+        graph = self.forward(x, training=tape.training).graph
+        gradient = gradient.masked_fill(~sound[:, None], 0)
+        self._differentiate(graph, gradient, weights)
+
+    def _differentiate(self, graph: Tensor, gradient: Tensor, weights: Tensor) -> None:
         self.grad.zero_()
-        output.backward(gradient * weights.unsqueeze(-1))
+        graph.backward(gradient * weights.unsqueeze(-1))
 
     def network_grads(self) -> list[list[Tensor]]:
         return [
@@ -128,9 +133,14 @@ class ModuleStack:
     def mode(self) -> nullcontext[None]:
         return nullcontext()
 
+    def memory(self) -> list[Tensor]:
+        return [self.theta, *(b for m in self._modules for b in m.buffers())]
+
     def clone(self) -> ModuleStack:
         modules = copy.deepcopy(self._modules)
-        return ModuleStack(modules, dtype=self.theta.dtype, device=self.theta.device)
+        twin = ModuleStack(modules, dtype=self.theta.dtype, device=self.theta.device)
+        twin.n_outputs = self.n_outputs
+        return twin
 
     def state(self) -> dict[str, Any]:
         states = [m.state_dict() for m in self._modules]

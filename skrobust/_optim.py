@@ -52,10 +52,14 @@ class Adam:
         size = self.square.sqrt().div_((1 - BETA2**t) ** 0.5).add_(EPS)
         theta.addcdiv_(self.mean, size, value=-lr / (1 - BETA1**t))
 
+    def memory(self) -> list[Tensor]:
+        """Return what a step changes, apart from the parameters."""
+        return [self.mean, self.square, self.count]
+
     def state(self) -> dict[str, Any]:
-        """Moments and count as NumPy arrays."""
-        tensors = {"mean": self.mean, "square": self.square, "count": self.count}
-        return {k: v.cpu().numpy() for k, v in tensors.items()}
+        """Return moments and count as NumPy arrays."""
+        names = ("mean", "square", "count")
+        return {k: getattr(self, k).cpu().numpy().copy() for k in names}
 
     def load(self, state: dict[str, Any]) -> None:
         """Inverse of ``state``."""
@@ -78,9 +82,13 @@ class SGD:
         else:
             theta.add_(self.velocity, alpha=-lr)
 
+    def memory(self) -> list[Tensor]:
+        """Return what a step changes, apart from the parameters."""
+        return [self.velocity]
+
     def state(self) -> dict[str, Any]:
-        """Velocity as a NumPy array."""
-        return {"velocity": self.velocity.cpu().numpy()}
+        """Return the velocity as a NumPy array."""
+        return {"velocity": self.velocity.cpu().numpy().copy()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Inverse of ``state``."""

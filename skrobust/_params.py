@@ -135,7 +135,8 @@ feature_names_in_ : ndarray of shape (n_features_in_,)
     "network_parameters": """
 hidden_layer_sizes : tuple of int or int, default={hidden_layer_sizes}
     Units of each hidden layer of the default network.
-activation : {'relu', 'tanh', 'logistic', 'leaky_relu', 'identity'}, default={activation}
+activation : {'relu', 'tanh', 'logistic', 'leaky_relu', 'identity'}, \\
+        default={activation}
     Activation of the hidden layers; 'leaky_relu' has slope 0.1.
 network : callable, default=None
     Factory of your own network, instead of the default one: a class or function

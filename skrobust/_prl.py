@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sklearn.base import ClassifierMixin, RegressorMixin
 
 from ._classifier import ClassifierBase
-from ._params import documented, keep, require, require_among, require_number
-from ._params import is_number, require_count
+from ._params import (
+    documented,
+    keep,
+    require,
+    require_among,
+    require_count,
+    require_number,
+)
 from ._regressor import RegressorBase
 from ._score_name import ScoreName, ScoreParameterMixin
 from .criteria import CrossEntropy, GradientNorm, Loss, LossLayer
 from .rules import Exchange, Ramp, Trim, chain
 from .steps import Reweight
 
-SCORES: dict[str, Any] = {
-    "loss_gradient": LossLayer,
-    "gradient": GradientNorm,
-    "loss": lambda loss: loss,
-}
+# what ranks the rows; None: the loss itself
+SCORES = {"loss_gradient": LossLayer(), "gradient": GradientNorm(), "loss": None}
 
 
 class _PRL(ScoreParameterMixin):
@@ -30,7 +31,7 @@ class _PRL(ScoreParameterMixin):
             return ()
         trim = Trim(Ramp(self.epsilon, self.ramp))
         rule = chain(trim, Exchange()) if self.co_training else trim
-        return (Reweight(rule, SCORES[self.score](self._loss())),)
+        return (Reweight(rule, SCORES[self.score]),)
 
     def _networks(self) -> int:
         return 2 if self.co_training else 1

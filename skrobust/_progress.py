@@ -26,8 +26,8 @@ class Progress:
     ----------
     stack, optimizer : the networks and their optimizer
     scaler : InputScaler or None
-    row_shape : tuple of int
-        Shape of one row of X.
+    design : dict
+        What the networks were built from.
     order : torch.Generator
         Draws the order of the rows, on the CPU whatever the device.
     n_epochs : int
@@ -39,7 +39,7 @@ class Progress:
     stack: Any
     optimizer: Any
     scaler: InputScaler | None
-    row_shape: tuple[int, ...]
+    design: dict[str, Any]
     order: torch.Generator
     n_epochs: int = 0
     loss_curve: list[float] = field(default_factory=list)

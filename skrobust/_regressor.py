@@ -84,7 +84,14 @@ class RegressorBase(RegressorMixin, NetBase):
         return {"multi_output": True, "y_numeric": True}
 
     def _learn_targets(
-        self, X: Array, y: Any, weights: Array, known: bool, classes: Any
+        self,
+        X: Array,
+        y: Any,
+        weights: Array,
+        *,
+        known: bool,
+        partial: bool,
+        classes: Any,
     ) -> dict[str, Any]:
         flat = y.ndim == 1 or y.shape[1] == 1
         columns = column_or_1d(y, warn=True)[:, None] if flat else y

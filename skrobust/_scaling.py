@@ -32,6 +32,10 @@ def weighted_quantile(values: ArrayLike, q: ArrayLike, weights: ArrayLike) -> Ar
     """
     values, weights = np.asarray(values), np.asarray(weights, dtype=np.float64)
     q = np.atleast_1d(q)
+    if (weights == weights[0]).all():  # then selecting is enough, and much faster
+        at = np.ceil(q * len(values) * (1 - 1e-12)).astype(int) - 1
+        at = np.maximum(at, 0)
+        return np.partition(values.T, at, axis=1)[:, at].T
     order = np.argsort(values, axis=0, kind="stable")
     mass = np.cumsum(weights[order], axis=0)
     out = np.empty((len(q), values.shape[1]), dtype=values.dtype)

@@ -58,29 +58,33 @@ class Stack(Protocol):
         """
 
     def network_grads(self) -> list[list[Tensor]]:
-        """Views of ``grad``, a list of them for every network."""
+        """Return views of ``grad``, a list of them for every network."""
 
     def mode(self) -> AbstractContextManager[Any]:
-        """Context to train in: inference mode where no graph is needed."""
+        """Return a context to train in: inference mode where no graph is needed."""
+
+    def memory(self) -> list[Tensor]:
+        """Return all tensors that training changes."""
 
     def clone(self) -> Stack:
         """Return a copy that further training does not touch."""
 
     def state(self) -> dict[str, Any]:
-        """Parameters and buffers as NumPy arrays."""
+        """Return parameters and buffers as NumPy arrays."""
 
     def load(self, state: dict[str, Any]) -> None:
         """Inverse of ``state``."""
 
     def modules(self) -> list[torch.nn.Module]:
-        """The K networks as plain torch modules, in evaluation mode."""
+        """Return the K networks as plain torch modules, in evaluation mode."""
 
 
 class _MLPTape:
-    __slots__ = ("deltas", "inputs", "masks", "output", "pulled")
+    __slots__ = ("deltas", "inputs", "kind", "masks", "output", "pulled")
 
     def __init__(self) -> None:
         self.output: Tensor
+        self.kind = "eval"  # or "train": whose memory it lives in
         self.inputs: list[Tensor] = []  # what each layer saw
         # dropout, by hidden layer: (mask over keep rate, activation before it)
         self.masks: list[tuple[Tensor, Tensor]] = []
@@ -135,14 +139,15 @@ class MLPStack:
         self._gW, self._gb = self._grads[:n_layers], self._grads[n_layers:]
 
     def _room(self, kind: str, layer: int, n: int) -> Tensor:
-        """Memory for n rows of a layer, the same in every step.
+        """Return memory for n rows of a layer, the same in every step.
 
-        Fresh memory for each large tensor costs page faults in each step.
+        Fresh memory for each large tensor costs page faults in each step. Negative
+        layers are for what flows backwards.
         """
         key = (kind, layer, n)
         room = self._rooms.get(key)
         if room is None:
-            shape = (self.n_networks, n, self.sizes[layer])
+            shape = (self.n_networks, n, self.sizes[abs(layer)])
             room = self._rooms[key] = torch.empty(
                 shape, dtype=self.theta.dtype, device=self.theta.device
             )
@@ -151,7 +156,7 @@ class MLPStack:
     def forward(self, x: Tensor, *, training: bool) -> _MLPTape:
         a, tape, n = x.expand(self.n_networks, *x.shape), _MLPTape(), len(x)
         drops = training and self.dropout > 0
-        kind = "train" if drops else "eval"
+        kind = tape.kind = "train" if drops else "eval"
         for layer, (w, b) in enumerate(zip(self._Wt[:-1], self._b[:-1], strict=True)):
             tape.inputs.append(a)
             z = torch.baddbmm(b, a, w, out=self._room(kind, layer + 1, n))
@@ -173,11 +178,11 @@ class MLPStack:
         return torch.baddbmm(self._b[-1], a, self._Wt[-1])
 
     def _pull(self, tape: _MLPTape, gradient: Tensor) -> list[Tensor]:
-        """Derivative of each row's loss by every layer's pre-activation."""
+        """Return the loss's derivative by every layer's pre-activation."""
         if tape.pulled is not gradient:
             deltas, delta = [gradient], gradient
             for layer in range(len(self._W) - 1, 0, -1):
-                room = self._room("pull", layer, gradient.shape[1])
+                room = self._room(tape.kind, -layer, gradient.shape[1])
                 upstream = torch.bmm(delta, self._W[layer], out=room)
                 result = tape.inputs[layer]
                 if tape.masks:
@@ -216,13 +221,16 @@ class MLPStack:
     def mode(self) -> AbstractContextManager[Any]:
         return torch.inference_mode()
 
+    def memory(self) -> list[Tensor]:
+        return [self.theta]
+
     def clone(self) -> MLPStack:
         twin = copy.copy(self)
         twin._bind(self.theta.clone())
         return twin
 
     def state(self) -> dict[str, Any]:
-        return {"theta": self.theta.cpu().numpy()}
+        return {"theta": self.theta.cpu().numpy().copy()}
 
     def load(self, state: dict[str, Any]) -> None:
         self.theta.copy_(torch.tensor(state["theta"]))

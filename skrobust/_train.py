@@ -51,6 +51,7 @@ def train_batch(
 ) -> tuple[Tensor, Tensor]:
     """Take one step; return the losses of the rows and their shares in it."""
     prior = batch.weights.sum() if batch.mass is None else batch.mass
+    prior = _mass(prior, batch, context)
     lr = recipe.learning_rate(context.epoch)
     for step in recipe.steps:
         batch = step(stack, batch, context)
@@ -63,14 +64,23 @@ def train_batch(
     return values, shares.expand_as(values)
 
 
+def _mass(mass: Any, batch: Batch, context: Context) -> Any:
+    """Mass over all processes; a float stays one where this process is alone."""
+    if isinstance(mass, float):
+        if not isinstance(context.comm, Group):
+            return mass
+        mass = batch.weights.new_full((), mass)
+    return context.comm.add_up(mass.clone())
+
+
 def _shares(batch: Batch, context: Context) -> Tensor:
     """Weights that add up to one over the rows of all processes."""
     mass = batch.mass
-    if isinstance(mass, float) and not isinstance(context.comm, Group):
+    mass = batch.weights.sum(-1, keepdim=True) if mass is None else mass
+    mass = _mass(mass, batch, context)
+    if isinstance(mass, float):
         return batch.weights * (1 / mass)
-    if mass is None:
-        mass = batch.weights.sum(-1, keepdim=True)
-    return batch.weights / context.comm.add_up(torch.as_tensor(mass)).clamp_min_(TINY)
+    return batch.weights / mass.clamp_min(TINY)
 
 
 def _regularize(stack: Any, mass: Any, recipe: Recipe, lr: float) -> None:
@@ -101,19 +111,22 @@ def train_epoch(
     Raises
     ------
     Diverged
-        If the loss or the parameters are not finite; the stack then holds what it
-        held before this epoch.
+        If the loss or the parameters are not finite; networks and optimizer then
+        hold what they held before this epoch.
     """
-    before = stack.theta.clone()
+    memory = [(t, t.clone()) for t in (*stack.memory(), *optimizer.memory())]
     with stack.mode():
         done = [train_batch(stack, b, optimizer, recipe, context) for b in batches]
         values, shares = (torch.cat(parts, -1) for parts in zip(*done, strict=True))
-        # a rejected row's loss may be anything: make it something that 0 can cancel
-        total = (shares * values.nan_to_num(nan=HUGE, posinf=HUGE)).sum()
+        # a rejected row's loss may be anything, a followed one's must be a number
+        unsound = ((shares > 0) & ~torch.isfinite(values)).any()
+        total = (shares * values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)).sum()
+        total = context.comm.add_up(total.masked_fill(unsound, torch.nan))
     # the one place in an epoch where the host waits for the device
     mean = float(total) / len(done) / stack.n_networks
-    if not (mean < HUGE and bool(torch.isfinite(stack.theta).all())):
-        stack.theta.copy_(before)
+    if not (abs(mean) < HUGE and bool(torch.isfinite(stack.theta).all())):
+        for tensor, before in memory:
+            tensor.copy_(before)
         raise Diverged
     return mean
 

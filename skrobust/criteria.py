@@ -18,6 +18,7 @@ from ._batch import Batch
 
 __all__ = [
     "AbsoluteError",
+    "BootstrapCrossEntropy",
     "CrossEntropy",
     "GradientNorm",
     "Huber",
@@ -59,7 +60,7 @@ class Loss:
         raise NotImplementedError
 
     def target(self, batch: Batch) -> Any:
-        """What the outputs are compared with; the batch's ``y`` unless overridden."""
+        """Return what the outputs are compared with: ``y``, unless overridden."""
         return batch.y
 
     def value_and_gradient(self, output: Tensor, target: Any) -> tuple[Tensor, Tensor]:
@@ -98,6 +99,38 @@ class CrossEntropy(Loss):
         log_p = torch.log_softmax(output, -1)
         gradient = log_p.exp().sub_(target)
         return log_p.mul_(target).sum(-1).neg_(), gradient
+
+
+@dataclass(frozen=True)
+class BootstrapCrossEntropy(Loss):
+    """Cross entropy with labels mixed with what the network itself predicts.
+
+    Parameters
+    ----------
+    amount : float, default=0.05
+        Share of the prediction: 0.05 for the soft form and 0.2 for the hard one are
+        the values of the source.
+    hard : bool, default=False
+        Mix in the predicted class. Otherwise the predicted probabilities, which are
+        then differentiated too: held fixed they would only shorten the gradient.
+
+    References
+    ----------
+    S. Reed et al., "Training Deep Neural Networks on Noisy Labels with
+    Bootstrapping", 2014, equations 6 (soft) and 7 (hard).
+    """
+
+    amount: float = 0.05
+    hard: bool = False
+
+    def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        log_p = torch.log_softmax(output, -1)
+        if self.hard:
+            predicted = (output == output.amax(-1, keepdim=True)).to(output.dtype)
+        else:
+            predicted = log_p.exp()
+        mixed = (1 - self.amount) * target + self.amount * predicted
+        return -(mixed * log_p).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -175,14 +208,18 @@ class LossLayer:
 
     Parameters
     ----------
-    loss : Loss
-        The loss that training descends.
+    loss : Loss, default=None
+        None: the loss that training descends.
     """
 
-    loss: Loss
+    loss: Loss | None = None
 
     def __call__(self, stack: Any, batch: Batch) -> Tensor:  # noqa: D102
         return torch.linalg.vector_norm(batch.loss(stack, self.loss)[1], dim=-1)
+
+    def bound(self, loss: Loss) -> LossLayer:
+        """Return the score with its loss filled in."""
+        return self if self.loss is not None else LossLayer(loss)
 
 
 @dataclass(frozen=True)
@@ -194,15 +231,19 @@ class GradientNorm:
 
     Parameters
     ----------
-    loss : Loss
-        The loss that training descends.
+    loss : Loss, default=None
+        None: the loss that training descends.
     """
 
-    loss: Loss
+    loss: Loss | None = None
 
     def __call__(self, stack: Any, batch: Batch) -> Tensor:  # noqa: D102
         gradient = batch.loss(stack, self.loss)[1]
         return stack.gradient_norms(batch.tape(stack), gradient)
+
+    def bound(self, loss: Loss) -> GradientNorm:
+        """Return the score with its loss filled in."""
+        return self if self.loss is not None else GradientNorm(loss)
 
 
 @dataclass(frozen=True)

@@ -24,18 +24,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from ._classifier import NetClassifier
 from ._prl import PRLClassifier, PRLRegressor
 from ._regressor import NetRegressor
-from .criteria import GradientNorm, Huber, Loss, Prediction, as_loss
+from .criteria import BootstrapCrossEntropy, GradientNorm, Huber, Prediction
 from .rules import Cap, Disagreement, SmallestLoss
-from .steps import Bootstrap, Reweight
+from .steps import Reweight
 
 __all__ = [
     "BASELINES",
@@ -187,8 +183,7 @@ def row_clip(task: str = "classification", *, limit: float = 1.0, **params: Any)
     >>> row_clip("regression", limit=0.5).steps[0].rule
     Cap(limit=0.5)
     """
-    loss = as_loss(params.get("criterion", _net("row_clip", task).criterion))
-    clip = Reweight(Cap(limit), GradientNorm(loss), renormalize=False)
+    clip = Reweight(Cap(limit), GradientNorm(), renormalize=False)
     return _net("row_clip", task, steps=(clip,), **params)
 
 
@@ -235,22 +230,6 @@ def absolute_deviation(task: str = "regression", **params: Any) -> Net:
     return _net("absolute_deviation", task, criterion="absolute_error", **params)
 
 
-@dataclass(frozen=True)
-class _SoftBootstrap(Loss):
-    """Cross entropy with targets that mix labels and the network's probabilities.
-
-    The mixture is differentiated too. Were it held fixed, the gradient would be the
-    plain one times ``1 - amount``: no change of direction at all.
-    """
-
-    amount: float
-
-    def value(self, output: Tensor, target: Tensor) -> Tensor:
-        log_p = torch.log_softmax(output, -1)
-        mixed = (1 - self.amount) * target + self.amount * log_p.exp()
-        return -(mixed * log_p).sum(-1)
-
-
 @_documented
 def bootstrap(
     task: str = "classification",
@@ -280,12 +259,11 @@ def bootstrap(
     --------
     >>> from skrobust.recipes import bootstrap
     >>> bootstrap(hard=True)
-    NetClassifier(steps=(Bootstrap(amount=0.2, hard=True),))
+    NetClassifier(criterion=BootstrapCrossEntropy(amount=0.2, hard=True))
     """
-    if hard:
-        step = Bootstrap(0.2 if amount is None else amount, hard=True)
-        return _net("bootstrap", task, steps=(step,), **params)
-    loss = _SoftBootstrap(0.05 if amount is None else amount)
+    if amount is None:
+        amount = 0.2 if hard else 0.05
+    loss = BootstrapCrossEntropy(amount, hard)
     return _net("bootstrap", task, criterion=loss, **params)
 
 

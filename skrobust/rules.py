@@ -19,7 +19,6 @@ from torch import Tensor
 
 __all__ = [
     "Cap",
-    "Chain",
     "Disagreement",
     "Exchange",
     "Ramp",
@@ -194,6 +193,7 @@ class Chain:
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the weights after the last rule."""
+        weights = weights.expand_as(scores)
         for rule in self.rules:
             weights = rule(scores, weights, epoch=epoch)
         return weights

@@ -6,7 +6,7 @@ take a tuple of steps; they run in order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -17,7 +17,7 @@ from ._comm import Alone, current
 from .criteria import Loss, Score
 from .rules import Rule, Value, at_epoch
 
-__all__ = ["Bootstrap", "Context", "Mixup", "Reweight", "SmoothLabels", "Step"]
+__all__ = ["Context", "Mixup", "Reweight", "SmoothLabels", "Step"]
 
 
 @dataclass
@@ -78,6 +78,13 @@ class Reweight:
         mass = None if self.renormalize else batch.weights.sum(-1, keepdim=True)
         return batch.reweighted(weights, mass)
 
+    def bound(self, loss: Loss) -> Reweight:
+        """Return the step with the descended loss filled in where none is given."""
+        score = self.score or loss
+        if hasattr(score, "bound"):
+            score = score.bound(loss)
+        return replace(self, score=score)
+
     def rate(self, stack: Any, batch: Batch, context: Context) -> Tensor:
         """Score the rows of a batch, (K, n)."""
         return (self.score or context.loss)(stack, batch)
@@ -106,33 +113,8 @@ class SmoothLabels:
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
         """Return the batch with soft targets."""
         amount = at_epoch(self.amount, context.epoch)
-        even = amount / batch.y.shape[-1]
-        return batch.replaced(y=(1 - amount) * batch.y + even)
-
-
-@dataclass(frozen=True)
-class Bootstrap:
-    """Mix each label with the network's own prediction (Reed et al. 2014).
-
-    Parameters
-    ----------
-    amount : float, default=0.05
-        Share of the prediction: 0.05 for probabilities and 0.2 for the hard form
-        are the values of that paper.
-    hard : bool, default=False
-        Mix in the predicted class instead of the predicted probabilities.
-    """
-
-    amount: Value = 0.05
-    hard: bool = False
-
-    def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
-        """Return the batch with soft targets, one set a network."""
-        p = batch.tape(stack).output.softmax(-1)
-        if self.hard:
-            p = (p == p.amax(-1, keepdim=True)).to(p.dtype)
-        amount = at_epoch(self.amount, context.epoch)
-        return batch.replaced(y=(1 - amount) * batch.y + amount * p)
+        y: Any = batch.y
+        return batch.replaced(y=(1 - amount) * y + amount / y.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -159,6 +141,7 @@ class Mixup:
         first, second = share * weights, (1 - share) * weights[..., other]
         total = first + second
         part = (first / total.clamp(min=1e-30)).unsqueeze(-1)
-        y = batch.y
-        mixed = part * y + (1 - part) * y[..., other, :]
+        y = mixed = batch.y
+        if y is not None:
+            mixed = part * y + (1 - part) * y[..., other, :]
         return Batch(share * x + (1 - share) * x[other], mixed, total, batch.mass)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.utils import estimator_checks as checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -23,3 +23,21 @@ ESTIMATORS = [
 @parametrize_with_checks(ESTIMATORS)
 def test_scikit_learn_check(estimator, check):
     check(estimator)
+
+
+# scikit-learn runs these on its own estimators, not on those of others
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=str)
+def test_column_names_are_kept_and_checked(estimator):
+    pytest.importorskip("pandas")
+    checks.check_dataframe_column_names_consistency(
+        type(estimator).__name__, clone(estimator).set_params(max_iter=5)
+    )
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=str)
+def test_read_only_rows_are_left_alone(estimator):
+    checks.check_inplace_ensure_writeable(
+        type(estimator).__name__, clone(estimator).set_params(max_iter=5)
+    )

@@ -1,0 +1,61 @@
+"""Our training loop as the benchmarks time it, without the estimators around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from skrobust._batch import Rows
+from skrobust._optim import Adam
+from skrobust._stack import MLPStack
+from skrobust._train import Recipe, train_epoch
+from skrobust.criteria import CrossEntropy, GradientNorm, LossLayer
+from skrobust.rules import Ramp, Trim
+from skrobust.steps import Context, Reweight
+
+_LOSS, _TRIM = CrossEntropy(), Trim(Ramp(0.2, 10))
+
+METHODS = {
+    "plain": (),
+    "loss trimming": (Reweight(_TRIM),),
+    "PRL(L)": (Reweight(_TRIM, LossLayer(_LOSS)),),
+    "PRL(G)": (Reweight(_TRIM, GradientNorm(_LOSS)),),
+}
+
+
+def new_stack(sizes: tuple[int, int, int], n_networks: int, like: Tensor) -> MLPStack:
+    """Return K networks with two hidden layers, equal on every device."""
+    d, width, out = sizes
+    return MLPStack(
+        (d, width, width, out),
+        n_networks,
+        generator=torch.Generator().manual_seed(0),
+        dtype=like.dtype,
+        device=like.device,
+    )
+
+
+def our_loop(
+    sizes: tuple[int, int, int],
+    batch_size: int,
+    x: Tensor,
+    y: Tensor,
+    steps: tuple[Reweight, ...],
+    n_networks: int = 1,
+    stack: MLPStack | None = None,
+) -> Callable[[], float]:
+    """Return a function that trains K networks for one epoch."""
+    stack = new_stack(sizes, n_networks, x) if stack is None else stack
+    optimizer = Adam(stack.theta)
+    rows = Rows(x, y, x.new_ones(len(x)), sizes[-1])
+    recipe = Recipe(steps, batch_size, lambda epoch: 1e-3, alpha=1e-4)
+    order = torch.Generator().manual_seed(0)
+    context = Context(_LOSS, 20, torch.Generator(x.device).manual_seed(0))
+
+    def epoch() -> float:
+        batches = rows.epoch(batch_size, order)
+        return train_epoch(stack, batches, optimizer, recipe, context)
+
+    return epoch

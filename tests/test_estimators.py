@@ -1,0 +1,1051 @@
+"""What a user may rely on, for every estimator."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import random
+import threading
+
+import joblib
+import numpy as np
+import pytest
+import sklearn
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.fixes import parse_version
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+import skrobust
+from skrobust.criteria import (
+    BootstrapCrossEntropy,
+    CrossEntropy,
+    GradientNorm,
+    SquaredError,
+)
+from skrobust.rules import Exchange, Trim, chain
+from skrobust.steps import Mixup, Reweight
+
+CALLBACKS = parse_version(sklearn.__version__) >= parse_version("1.9")
+SMALL = {"hidden_layer_sizes": (8,), "max_iter": 6, "batch_size": 32, "random_state": 0}
+N = 80
+
+
+def data(n=N, seed=0):
+    """Rows of three overlapping groups, their labels, and a number for each."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    X = rng.normal(size=(n, 4)) + 2.5 * np.eye(3, 4)[labels]
+    return X, labels, X @ [1.0, -2.0, 0.5, 0.0] + 0.1 * rng.normal(size=n)
+
+
+X, LABELS, NUMBERS = data()
+NAMES = np.array(["cat", "dog", "eel"])
+
+
+def drop(n_features, n_outputs):
+    """A user's own network, with dropout from torch's global generator."""
+    return nn.Sequential(
+        nn.Linear(n_features, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, n_outputs)
+    )
+
+
+TRIM = (Reweight(Trim(0.2)),)
+ESTIMATORS = {
+    "classifier": skrobust.NetClassifier(**SMALL),
+    "classifier with everything": skrobust.NetClassifier(
+        (Reweight(chain(Trim(0.2), Exchange())), Mixup()),
+        criterion=BootstrapCrossEntropy(0.2, hard=True),
+        n_networks=2,
+        **{**SMALL, "dropout": 0.2, "solver": "sgd", "clip_norm": 1.0},
+    ),
+    "classifier with own network": skrobust.NetClassifier(TRIM, network=drop, **SMALL),
+    "regressor": skrobust.NetRegressor(**SMALL),
+    "regressor with steps": skrobust.NetRegressor(
+        (Reweight(Trim(0.2), GradientNorm(SquaredError())),),
+        n_networks=2,
+        **{**SMALL, "dropout": 0.2, "learning_rate": "cosine", "weight_decay": 0.1},
+    ),
+    "regressor with own network": skrobust.NetRegressor(TRIM, network=drop, **SMALL),
+    "detector": skrobust.NetOutlierDetector(**SMALL),
+    "detector with steps": skrobust.NetOutlierDetector(TRIM, n_networks=2, **SMALL),
+    "detector with own network": skrobust.NetOutlierDetector(network=drop, **SMALL),
+    "PRL classifier": skrobust.PRLClassifier(**SMALL),
+    "Co-PRL classifier": skrobust.PRLClassifier(
+        score="gradient", co_training=True, ramp=2, early_stopping=True, **SMALL
+    ),
+    "PRL regressor": skrobust.PRLRegressor(**SMALL),
+    "Co-PRL regressor": skrobust.PRLRegressor(
+        score="gradient", co_training=True, ramp=2, early_stopping=True, **SMALL
+    ),
+}
+every = pytest.mark.parametrize("name", ESTIMATORS)
+
+
+def make(name, **params):
+    return clone(ESTIMATORS[name]).set_params(**params)
+
+
+def target(model, n=N):
+    """A target of the kind the estimator learns."""
+    kind = type(model).__name__
+    _, labels, numbers = data(n)
+    return NAMES[labels] if "Classifier" in kind else numbers
+
+
+def outputs(model, rows=X):
+    """All that a fitted model says."""
+    if hasattr(model, "predict_proba"):
+        said = model.predict_proba(rows)
+    elif hasattr(model, "score_samples"):
+        said = model.score_samples(rows)
+    else:
+        said = model.predict(rows)
+    return said
+
+
+def parameters(model):
+    return model._stack.theta.numpy()
+
+
+def same_bits(first, second):
+    assert_array_equal(outputs(first), outputs(second))
+    assert_array_equal(first.sample_weight_, second.sample_weight_)
+    assert first.loss_curve_ == second.loss_curve_
+    assert first.n_iter_ == second.n_iter_
+
+
+# -- same seed, same bits --------------------------------------------------------
+
+
+@every
+def test_the_same_seed_gives_the_same_bits(name):
+    y = target(make(name))
+    first, second = make(name).fit(X, y), make(name).fit(X, y)
+    same_bits(first, second)
+    same_bits(second.fit(X, y), first)  # and again on the same object
+    other = make(name, random_state=1).fit(X, y)
+    assert not np.array_equal(outputs(first), outputs(other))
+
+
+def fit_and_say(model, y):
+    return outputs(model.fit(X, y))
+
+
+@every
+def test_threads_do_not_change_a_bit(name):
+    y = target(make(name))
+    alone = outputs(make(name).fit(X, y))
+    told = joblib.Parallel(4, backend="threading")(
+        joblib.delayed(fit_and_say)(make(name), y) for _ in range(6)
+    )
+    for said in told:
+        assert_array_equal(said, alone)
+
+
+def test_processes_do_not_change_a_bit():
+    names = list(ESTIMATORS)
+    alone = [fit_and_say(make(name), target(make(name))) for name in names]
+    told = joblib.Parallel(2)(
+        joblib.delayed(fit_and_say)(make(name), target(make(name))) for name in names
+    )
+    for said, expected in zip(told, alone, strict=True):
+        assert_array_equal(said, expected)
+
+
+def dumped(model):
+    file = io.BytesIO()
+    joblib.dump(model, file)
+    file.seek(0)
+    return joblib.load(file)
+
+
+def skopped(model):
+    io_ = pytest.importorskip("skops.io")
+    stored = io_.dumps(model)
+    return io_.loads(stored, trusted=io_.get_untrusted_types(data=stored))
+
+
+COPIES = {
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+    "joblib": dumped,
+    "skops": skopped,
+    "deepcopy": copy.deepcopy,
+}
+# a function in a test module and a tuple of steps are no business of skops
+PLAIN = [
+    n for n in ESTIMATORS if "steps" not in n and "thing" not in n and "own" not in n
+]
+
+
+@every
+@pytest.mark.parametrize("way", COPIES)
+def test_a_copy_says_and_learns_the_same(name, way):
+    if way == "skops" and name not in PLAIN:
+        pytest.skip("skops stores no functions")
+    y = target(make(name))
+    model = make(name).fit(X, y)
+    before = outputs(model)
+    twin = COPIES[way](model)
+    same_bits(twin, model)
+    if hasattr(model, "offset_"):
+        assert twin.offset_ == model.offset_
+    # both go on to learn the same, and neither touches the other
+    twin.partial_fit(X, y)
+    assert_array_equal(outputs(model), before)
+    model.partial_fit(X, y)
+    assert_array_equal(outputs(twin), outputs(model))
+    same_bits(twin.fit(X, y), model.fit(X, y))
+
+
+@every
+def test_an_unfitted_model_is_copied_too(name):
+    y = target(make(name))
+    twin = pickle.loads(pickle.dumps(make(name)))
+    with pytest.raises(NotFittedError):
+        check_is_fitted(twin)
+    same_bits(twin.fit(X, y), make(name).fit(X, y))
+
+
+AFTERWARDS = [
+    ("classifier", {"activation": "tanh"}),
+    ("classifier", {"hidden_layer_sizes": (3, 3)}),
+    ("classifier", {"n_networks": 3}),
+    ("classifier", {"network": drop}),
+    ("PRL regressor", {"co_training": True}),
+    ("regressor with own network", {"network": None}),
+    ("detector", {"criterion": "absolute_error"}),
+    ("detector", {"code_size": 2}),
+    ("detector", {"contamination": 0.5}),
+    ("regressor", {"standardize": False}),
+]
+
+
+@pytest.mark.parametrize(
+    "name, params", AFTERWARDS, ids=[f"{name} {list(p)[0]}" for name, p in AFTERWARDS]
+)
+def test_parameters_set_after_a_fit_wait_for_the_next(name, params):
+    """Neither the model nor its copies change before they are fitted again."""
+    model = make(name)
+    model.fit(X, target(model))
+    said, classes = outputs(model), model.predict(X)
+    model.set_params(**params)
+    for twin in (model, copy.deepcopy(model)):
+        assert_array_equal(outputs(twin), said)
+        assert_array_equal(twin.predict(X), classes)
+
+
+def test_a_stored_model_holds_no_torch():
+    model = make("Co-PRL classifier").fit(X, LABELS)
+    assert b"torch" not in pickle.dumps(model)
+
+
+@every
+def test_no_global_generator_is_touched(name):
+    y = target(make(name))
+    before = np.random.get_state()[1].copy(), torch.get_rng_state(), random.getstate()
+    model = make(name).fit(X, y)
+    outputs(model)
+    model.partial_fit(X, y)
+    copy.deepcopy(model)
+    assert_array_equal(np.random.get_state()[1], before[0])
+    assert torch.equal(torch.get_rng_state(), before[1])
+    assert random.getstate() == before[2]
+    assert torch.get_default_dtype() == torch.float32
+
+
+# -- repetition is weight --------------------------------------------------------
+
+
+@every
+def test_weight_is_repetition(name):
+    """Also with steps, two networks and own networks, beyond scikit-learn's check."""
+    if name in ("classifier with everything", "regressor with steps"):
+        pytest.skip("draws something for each row")
+    if "own network" in name or "Co-PRL" in name:
+        params = {"network": None} if "own" in name else {"early_stopping": False}
+    else:
+        params = {}
+    model = make(name, batch_size=500, **params)
+    y, times = target(model), np.random.default_rng(1).integers(0, 4, N)
+    weighted = clone(model).fit(X, y, sample_weight=times)
+    repeated = clone(model).fit(np.repeat(X, times, axis=0), np.repeat(y, times))
+    assert_allclose(outputs(weighted), outputs(repeated), rtol=1e-8, atol=1e-10)
+    assert weighted.sample_weight_.sum() == pytest.approx(repeated.sample_weight_.sum())
+    if hasattr(model, "contamination"):
+        assert weighted.offset_ == pytest.approx(repeated.offset_)
+
+
+@every
+def test_a_row_without_weight_is_as_if_it_were_not_there(name):
+    model = make(name)
+    y, weights = target(model), np.ones(N)
+    bad = X.copy()
+    weights[::7], bad[::7] = 0, 1e6
+    kept = weights > 0
+    first = make(name).fit(bad, y, sample_weight=weights)
+    second = make(name).fit(X[kept], y[kept])
+    assert_array_equal(outputs(first), outputs(second))
+    assert (first.sample_weight_[~kept] == 0).all()
+    assert not first.inlier_mask_[~kept].any()
+
+
+@pytest.mark.parametrize("name", ["classifier", "PRL classifier"])
+def test_class_weight_is_a_weight_of_rows(name):
+    y = LABELS
+    by_class = make(name, class_weight={0: 1.0, 1: 3.0, 2: 0.5}).fit(X, y)
+    by_row = make(name).fit(X, y, sample_weight=np.array([1.0, 3.0, 0.5])[y])
+    assert_array_equal(outputs(by_class), outputs(by_row))
+    heavy = make(name, class_weight={0: 1, 1: 50, 2: 1}, max_iter=40).fit(X, y)
+    light = make(name, class_weight={0: 50, 1: 1, 2: 50}, max_iter=40).fit(X, y)
+    assert (heavy.predict(X) == 1).sum() > (light.predict(X) == 1).sum()
+    balanced = make(name, class_weight="balanced").fit(X[:-2], y[:-2])
+    assert np.isfinite(outputs(balanced)).all()
+
+
+# -- few rows, gross rows --------------------------------------------------------
+
+
+@every
+@pytest.mark.parametrize("n", [1, 2, 31, 32, 33])
+def test_few_rows_work_or_are_refused_in_scikit_learns_words(name, n):
+    model = make(name)
+    y = target(model, n)
+    try:
+        model.fit(data(n)[0], y)
+    except ValueError as error:
+        assert n < 3
+        assert "class" in str(error) or "n_samples" in str(error)
+        with pytest.raises(NotFittedError):
+            check_is_fitted(model)
+    else:
+        assert np.isfinite(outputs(model)).all()
+        assert np.isfinite(parameters(model)).all()
+        assert len(model.sample_weight_) == n
+
+
+@every
+@pytest.mark.parametrize("gross", [1e30, -1e30, 1e300])
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_gross_inputs_leave_finite_models(name, gross, standardize):
+    y, bad = target(make(name)), X.copy()
+    bad[:5, 1], bad[5] = gross, gross
+    model = make(name, standardize=standardize).fit(bad, y)
+    assert np.isfinite(parameters(model)).all()
+    for rows in (X, bad, np.full((3, 4), gross)):
+        assert np.isfinite(outputs(model, rows)).all()
+
+
+@pytest.mark.parametrize("name", [n for n in ESTIMATORS if "regressor" in n])
+@pytest.mark.parametrize("gross", [1e30, 1e300, -1e300])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_gross_targets_leave_finite_models(name, gross):
+    y = NUMBERS.copy()
+    y[:5] = gross
+    model = make(name).fit(X, y)
+    assert np.isfinite(parameters(model)).all()
+    assert np.isfinite(model.predict(X)).all()
+    every_one = make(name).fit(X, gross * NUMBERS / 10)
+    assert np.isfinite(every_one.predict(X)).all()
+
+
+def test_prl_shrugs_off_gross_targets_that_ruin_plain_training():
+    X, _, y = data(300)
+    bad, wrong = y.copy(), np.arange(300) % 10 == 0
+    bad[wrong] = 1e6
+    fast = {**SMALL, "max_iter": 150, "learning_rate_init": 0.02, "batch_size": 300}
+    models = skrobust.PRLRegressor(ramp=0, **fast), skrobust.NetRegressor(**fast)
+    errors = [np.median(np.abs(m.fit(X, bad).predict(X) - y)) for m in models]
+    assert errors[0] < 1.0 < errors[1]
+
+
+@pytest.mark.parametrize("score", ["loss_gradient", "gradient", "loss"])
+@pytest.mark.parametrize("co_training", [False, True])
+def test_planted_wrong_labels_are_found(score, co_training):
+    X, y, _ = data(300)
+    wrong = np.random.default_rng(0).random(300) < 0.15
+    noisy = np.where(wrong, (y + 1) % 3, y)
+    model = skrobust.PRLClassifier(
+        0.2, score=score, co_training=co_training, max_iter=40, random_state=0
+    ).fit(X, noisy)
+    assert model.inlier_mask_[wrong].mean() < 0.2
+    assert model.inlier_mask_[~wrong].mean() > 0.9
+    assert model.sample_weight_.sum() == pytest.approx(0.8 * 300)
+    assert (model.inlier_mask_ == (model.sample_weight_ > 0.5)).all()
+    assert (model.predict(X) == y).mean() > 0.9
+
+
+@every
+def test_fitted_weights_lie_between_zero_and_the_prior(name):
+    model = make(name)
+    weights = np.random.default_rng(2).random(N) + 0.5
+    model.fit(X, target(model), sample_weight=weights)
+    assert model.sample_weight_.shape == model.inlier_mask_.shape == (N,)
+    assert (model.sample_weight_ >= 0).all()
+    assert (model.sample_weight_ <= weights + 1e-9).all()
+    assert model.inlier_mask_.dtype == bool
+
+
+# -- bad input -------------------------------------------------------------------
+
+
+def wrong_outputs(n_features, n_outputs):
+    return nn.Linear(n_features, n_outputs + 1)
+
+
+BAD_PARAMETERS = [
+    ("PRL", {"epsilon": 1.0}, r"'epsilon' parameter of PRL\w+ must be a float in"),
+    ("PRL", {"epsilon": -0.1}, "'epsilon' parameter"),
+    ("PRL", {"epsilon": "0.2"}, "'epsilon' parameter.*Got '0.2' instead"),
+    ("PRL", {"epsilon": np.nan}, "'epsilon' parameter"),
+    ("PRL", {"score": "logit"}, "'score' parameter.*must be a str among.*Got 'logit'"),
+    ("PRL", {"score": None}, "'score' parameter"),
+    ("PRL", {"ramp": -1}, "'ramp' parameter"),
+    ("PRL", {"co_training": "yes"}, "'co_training' parameter"),
+    ("", {"network": nn.Linear(4, 3)}, "'network' parameter.*must be a factory"),
+    ("", {"network": "resnet"}, "'network' parameter"),
+    ("", {"network": wrong_outputs}, "'network' must map.*It gave"),
+    ("", {"device": "cuda:99"}, "'device' parameter"),
+    ("", {"dtype": "float16"}, "'dtype' parameter"),
+    ("", {"hidden_layer_sizes": (8, 0)}, "'hidden_layer_sizes' parameter"),
+    ("", {"activation": "swish"}, "'activation' parameter"),
+    ("", {"solver": "lbfgs"}, "'solver' parameter"),
+    ("", {"learning_rate_init": 0.0}, "'learning_rate_init' parameter"),
+    ("", {"learning_rate": "steep"}, "'learning_rate' parameter"),
+    ("", {"batch_size": 0}, "'batch_size' parameter"),
+    ("", {"max_iter": 0}, "'max_iter' parameter"),
+    ("", {"alpha": -1.0}, "'alpha' parameter"),
+    ("", {"dropout": 1.0}, "'dropout' parameter"),
+    ("", {"clip_norm": 0}, "'clip_norm' parameter"),
+    ("", {"momentum": 1.0}, "'momentum' parameter"),
+    ("Net", {"n_networks": 0}, "'n_networks' parameter"),
+    ("Net", {"steps": (3,)}, "'steps' parameter"),
+    ("Net", {"criterion": "mse"}, "'criterion' parameter"),
+    ("NetOutlier", {"contamination": 0.6}, "'contamination' parameter"),
+    ("Regressor", {"validation_fraction": 1.0}, "'validation_fraction' parameter"),
+]
+TYPES = ["classifier", "regressor", "detector", "PRL classifier", "PRL regressor"]
+
+
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize(
+    "kind, params, words", BAD_PARAMETERS, ids=[str(b[1])[:40] for b in BAD_PARAMETERS]
+)
+def test_a_bad_parameter_is_refused_and_nothing_half_fitted(name, kind, params, words):
+    model = make(name)
+    if kind not in type(model).__name__:
+        pytest.skip("not a parameter of this estimator")
+    y = target(model)
+    model.set_params(**params)
+    before = set(vars(model))
+    with pytest.raises(ValueError, match=words):
+        model.fit(X, y)
+    assert set(vars(model)) == before
+    with pytest.raises(NotFittedError):
+        check_is_fitted(model)
+    # an earlier fit survives
+    model = make(name).fit(X, y)
+    good, said = model.get_params(), outputs(model)
+    with pytest.raises(ValueError, match=words):
+        model.set_params(**params).fit(X, y)
+    assert_array_equal(outputs(model.set_params(**good)), said)
+
+
+def bad_data(kind, y):
+    """Arguments of a fit that must be refused, and the words for it."""
+    missing, infinite = X.copy(), X.copy()
+    missing[3, 1], infinite[3, 1] = np.nan, np.inf
+    return {
+        "NaN": ((missing, y), "Input X contains NaN"),
+        "infinity": ((infinite, y), "Input X contains infinity"),
+        "one dimension": ((X[:, 0], y), "Expected 2D array, got 1D array instead"),
+        "no rows": ((X[:0], y[:0]), r"0 sample\(s\)"),
+        "short y": ((X, y[:-1]), "inconsistent numbers of samples"),
+        "short weights": ((X, y, np.ones(N - 1)), "sample_weight.shape"),
+        "weights of zero": ((X, y, np.zeros(N)), "non-zero"),
+        "strings": ((np.full((N, 2), "x"), y), "could not convert|dtype"),
+    }[kind]
+
+
+KINDS = ["NaN", "infinity", "one dimension", "no rows", "short y", "short weights"]
+KINDS += ["weights of zero", "strings"]
+
+
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_data_are_refused_and_an_earlier_fit_survives(name, kind):
+    if name == "detector" and kind == "short y":
+        pytest.skip("detectors ignore y")
+    model = make(name)
+    arguments, words = bad_data(kind, target(model))
+    with pytest.raises(ValueError, match=words):
+        model.fit(*arguments)
+    with pytest.raises(NotFittedError):
+        check_is_fitted(model)
+    model.fit(X, target(model))
+    said, attributes = outputs(model), set(vars(model))
+    for method in (model.fit, model.partial_fit):
+        if method == model.partial_fit and kind == "short weights":
+            continue  # weights stand elsewhere in its signature
+        if method == model.partial_fit and kind == "weights of zero":
+            continue
+        with pytest.raises(ValueError, match=words):
+            method(*arguments)
+        assert_array_equal(outputs(model), said)
+        assert set(vars(model)) == attributes
+
+
+@pytest.mark.parametrize("name", ["regressor", "PRL regressor"])
+def test_labels_in_regression_are_refused(name):
+    with pytest.raises(ValueError, match="could not convert string to float|numeric"):
+        make(name).fit(X, NAMES[LABELS])
+
+
+@pytest.mark.parametrize("name", ["classifier", "PRL classifier"])
+def test_numbers_in_classification_are_refused(name):
+    with pytest.raises(ValueError, match="Unknown label type"):
+        make(name).fit(X, NUMBERS)
+    with pytest.raises(ValueError, match="class"):
+        make(name).fit(X, np.zeros(N))
+
+
+@every
+def test_the_wrong_number_of_features_is_refused(name):
+    model = make(name)
+    model.fit(X, target(model))
+    for wrong in (X[:, :3], np.c_[X, X]):
+        for method in (model.predict, outputs.__get__(model)):
+            with pytest.raises(ValueError, match="is expecting 4 features as input"):
+                method(wrong)
+        with pytest.raises(ValueError, match="is expecting 4 features as input"):
+            model.partial_fit(wrong, target(model))
+
+
+def test_a_factory_of_something_else_is_refused():
+    model = make("classifier", network=lambda *shape: np.zeros(shape))
+    with pytest.raises(TypeError, match="must be a factory that returns a torch.nn"):
+        model.fit(X, LABELS)
+
+
+class Bomb:
+    """A loss that goes off in its n-th call."""
+
+    def __init__(self, n):
+        self.left = n
+
+    def __call__(self, output, target):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return (output - target).square().mean(-1)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("warm_start", [False, True])
+@pytest.mark.parametrize("network", [None, drop])
+def test_a_fit_that_is_interrupted_changes_nothing(method, warm_start, network):
+    model = make("regressor", warm_start=warm_start, network=network).fit(X, NUMBERS)
+    said, epochs, curve = outputs(model), model.n_iter_, list(model.loss_curve_)
+    model.set_params(criterion=Bomb(2))
+    with pytest.raises(KeyboardInterrupt):
+        getattr(model, method)(X, NUMBERS)
+    assert_array_equal(outputs(model), said)
+    assert model.n_iter_ == epochs and model.loss_curve_ == curve
+
+
+def test_a_first_fit_that_fails_at_the_very_end_is_no_fit(monkeypatch):
+    def broken(*args):
+        raise KeyboardInterrupt
+
+    model = make("detector")
+    before = set(vars(model))
+    monkeypatch.setattr(type(model), "_finish", broken)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X)
+    left = {name for name in vars(model) if not name.startswith("_skl")}
+    assert left == before
+    with pytest.raises(NotFittedError):
+        check_is_fitted(model)
+
+
+@every
+def test_inputs_are_never_modified(name):
+    model = make(name)
+    rows, y, weights = X.copy(), target(model).copy(), np.ones(N)
+    kept = rows.copy(), y.copy(), weights.copy()
+    model.fit(rows, y, sample_weight=weights)
+    outputs(model, rows)
+    for before, after in zip(kept, (rows, y, weights), strict=True):
+        assert_array_equal(before, after)
+
+
+# -- scikit-learn's tools --------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["PRL classifier", "PRL regressor"])
+def test_score_is_a_parameter_and_a_method(name):
+    model = make(name, score="gradient")
+    y = target(model)
+    assert model.score == "gradient" and model.get_params()["score"] == "gradient"
+    assert type(model.get_params()["score"]) is str
+    twin = clone(model.fit(X, y))
+    assert twin.score == "gradient"
+    value = model.score(X, y)
+    assert isinstance(value, float)
+    assert value == model.score(X, y, sample_weight=np.ones(N))
+    assert value == type(model).score(model, X, y)
+    with pytest.raises(NotFittedError):
+        twin.score(X, y)
+    borrowed = clone(make(name, score=model.score))  # another model's callable name
+    assert borrowed.get_params()["score"] == "gradient"
+    assert "gradient" in repr(model)
+
+
+@pytest.mark.parametrize("name", ["PRL classifier", "PRL regressor"])
+def test_search_pipeline_and_cross_validation(name):
+    y = target(make(name))
+    values = cross_val_score(make(name), X, y, cv=3)
+    assert values.shape == (3,) and np.isfinite(values).all()
+    step = type(make(name)).__name__.lower()
+    grid = {f"{step}__score": ["loss", "gradient"], f"{step}__epsilon": [0.0, 0.3]}
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), make(name)), grid, cv=2, error_score="raise"
+    ).fit(X, y)
+    assert search.best_params_[f"{step}__score"] in ("loss", "gradient")
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.score(X, y) == search.best_estimator_.score(X, y)
+
+
+@every
+def test_clones_are_unfitted_equals(name):
+    model = make(name)
+    model.fit(X, target(model))
+    twin = clone(model)
+    with pytest.raises(NotFittedError):
+        check_is_fitted(twin)
+    assert str(twin.get_params()) == str(model.get_params())
+    with pytest.raises(NotFittedError):
+        twin.predict(X)
+
+
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_column_names_are_kept_and_checked(name, library):
+    lib = pytest.importorskip(library)
+    columns = ["a", "b", "c", "d"]
+    frame = lib.DataFrame(dict(zip(columns, X.T, strict=True)))
+    model = make(name)
+    y = target(model)
+    model.fit(frame, lib.Series(y))
+    assert list(model.feature_names_in_) == columns
+    # frames lie in memory by columns, so sums may round otherwise
+    assert_allclose(outputs(model, frame), outputs(make(name).fit(X, y)), rtol=1e-9)
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(frame[columns[::-1]])
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.partial_fit(frame[columns[::-1]], y)
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_torch_tensors_are_rows_too(name):
+    model = make(name)
+    y = LABELS if "classifier" in name else NUMBERS
+    expected = make(name).fit(X, y)
+    rows = torch.tensor(X, requires_grad=True)
+    model.fit(rows, torch.tensor(y), sample_weight=torch.ones(N))
+    same_bits(model, expected)
+    assert_array_equal(model.predict(rows), expected.predict(X))
+
+
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_precision_follows_the_data(name, dtype):
+    model = make(name)
+    model.fit(X.astype(dtype), target(model))
+    assert parameters(model).dtype == dtype
+    forced = make(name, dtype="float32").fit(X, target(model))
+    assert parameters(forced).dtype == np.float32
+    said = outputs(model, X.astype(dtype))
+    assert said.dtype == np.float64
+    assert_allclose(
+        outputs(forced), outputs(make(name).fit(X, target(model))), atol=0.2
+    )
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_sizes_of_any_form_are_taken(name):
+    y = target(make(name))
+    for sizes in (5, (5,), [5], (6, 5, 4), ()):
+        model = make(name, hidden_layer_sizes=sizes).fit(X, y)
+        assert np.isfinite(outputs(model)).all()
+    same_bits(
+        make(name, hidden_layer_sizes=5).fit(X, y),
+        make(name, hidden_layer_sizes=[5]).fit(X, y),
+    )
+
+
+@pytest.mark.parametrize("name", ["regressor", "PRL regressor", "Co-PRL regressor"])
+def test_several_outputs_at_once(name):
+    Y = np.c_[NUMBERS, 100 * X[:, 0], -X[:, 1]]
+    model = make(name, max_iter=60).fit(X, Y)
+    assert model.n_outputs_ == 3
+    assert model.predict(X).shape == (N, 3)
+    assert model.score(X, Y) > 0.3
+    assert make(name).fit(X, NUMBERS).predict(X).shape == (N,)
+    with pytest.raises(ValueError, match="outputs"):
+        model.partial_fit(X, NUMBERS)
+
+
+def conv(shape, n_outputs):
+    channels, *_ = shape
+    return nn.Sequential(
+        nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, n_outputs)
+    )
+
+
+def images(n=60):
+    rng = np.random.default_rng(0)
+    y = np.arange(n) % 2
+    pictures = rng.normal(size=(n, 1, 6, 6))
+    pictures[y == 1, :, :3] += 1.5
+    return pictures, y
+
+
+@pytest.mark.parametrize("score", ["loss_gradient", "gradient"])
+def test_images_go_through_a_users_own_network(score):
+    pictures, y = images()
+    model = skrobust.PRLClassifier(
+        0.1, score=score, network=conv, max_iter=60, random_state=0
+    ).fit(pictures, y)
+    assert model.score(pictures, y) > 0.9
+    twin = pickle.loads(pickle.dumps(model))
+    assert_array_equal(twin.predict_proba(pictures), model.predict_proba(pictures))
+    numbers = skrobust.NetRegressor(network=conv, max_iter=3).fit(pictures, 1.0 * y)
+    assert numbers.predict(pictures).shape == (60,)
+    with pytest.raises(ValueError, match="dim|shape|features"):
+        model.predict(pictures[:, 0])
+
+
+def test_without_a_network_images_are_refused():
+    with pytest.raises(ValueError, match="Found array with dim 4"):
+        make("classifier").fit(*images())
+
+
+# -- going on --------------------------------------------------------------------
+
+
+@every
+def test_warm_start_goes_on_and_a_cold_one_does_not(name):
+    y = target(make(name))
+    model = make(name, warm_start=True).fit(X, y)
+    epochs, said = model.n_iter_, outputs(model)
+    model.fit(X, y)
+    assert model.n_iter_ > epochs
+    assert len(model.loss_curve_) == model.n_iter_
+    assert not np.array_equal(outputs(model), said)
+    cold = make(name).fit(X, y)
+    assert cold.fit(X, y).n_iter_ == epochs
+
+
+def test_warm_start_takes_up_the_optimizer_too():
+    """Three epochs and three more are six, where nothing is drawn."""
+    whole = make("regressor", batch_size=N, max_iter=6).fit(X, NUMBERS)
+    parts = make("regressor", batch_size=N, max_iter=3, warm_start=True)
+    parts.fit(X, NUMBERS).fit(X, NUMBERS)
+    assert_allclose(parts.predict(X), whole.predict(X), rtol=1e-12)
+    assert_allclose(parts.loss_curve_, whole.loss_curve_)
+
+
+@every
+def test_partial_fit_is_one_epoch_from_where_it_was(name):
+    model = make(name)
+    y = target(model)
+    for calls in range(1, 4):
+        assert (
+            model.partial_fit(X, y, *([NAMES] if "lassifier" in name else [])) is model
+        )
+        assert model.n_iter_ == calls
+        assert np.isfinite(outputs(model)).all()
+    assert len(model.sample_weight_) == N
+    model.fit(X, y)
+    epochs = model.n_iter_
+    assert model.partial_fit(X, y).n_iter_ == epochs + 1
+
+
+def test_partial_fit_knows_the_classes_it_was_told():
+    model = make("classifier")
+    with pytest.raises(ValueError, match="classes"):
+        model.partial_fit(X, LABELS)
+    two = LABELS < 2
+    model.partial_fit(X[two], LABELS[two], classes=[0, 1, 2])
+    assert_array_equal(model.classes_, [0, 1, 2])
+    model.partial_fit(X, LABELS)
+    said = outputs(model)
+    with pytest.raises(ValueError, match=r"previously unseen labels: \[7\]"):
+        model.partial_fit(X, np.where(two, LABELS, 7))
+    with pytest.raises(ValueError, match="not the same as on last call"):
+        model.partial_fit(X, LABELS, classes=[0, 1])
+    assert_array_equal(outputs(model), said)
+
+
+def test_partial_fit_learns():
+    model = make("PRL classifier", learning_rate_init=0.01)
+    for _ in range(30):
+        for part in np.arange(N).reshape(4, -1):
+            model.partial_fit(X[part], NAMES[LABELS][part], classes=NAMES)
+    assert model.n_iter_ == 120
+    assert model.score(X, NAMES[LABELS]) > 0.85
+
+
+def test_partial_fit_scales_by_running_statistics():
+    rng = np.random.default_rng(3)
+    rows = rng.uniform(size=(200, 2)) * [1, 1000]
+    model = make("detector")
+    for part in np.arange(200).reshape(4, 50):
+        model.partial_fit(rows[part])
+    assert_allclose(model._scaler.mean, rows.mean(0))
+    assert_allclose(model._scaler.variance, rows.var(0))
+    assert model._scaler.mass == 200
+    once = make("detector", warm_start=True).fit(rows)
+    before = once._scaler.mean.copy()
+    assert_array_equal(once.fit(rows + 5)._scaler.mean, before)
+
+
+@pytest.mark.parametrize("name", ["classifier", "PRL regressor", "Co-PRL classifier"])
+def test_early_stopping_by_a_fraction_keeps_the_best_weights(name):
+    X, labels, numbers = data(200)
+    y = labels if "classifier" in name else numbers
+    model = make(
+        name,
+        early_stopping=True,
+        max_iter=300,
+        n_iter_no_change=4,
+        learning_rate_init=0.02,
+        validation_fraction=0.25,
+    ).fit(X, y)
+    scores = model.validation_scores_
+    assert len(scores) == model.n_iter_ < 300
+    assert max(scores) - 1e-3 <= max(scores[:-4])
+    assert (model.sample_weight_ == 0).sum() >= 50  # held out
+    assert len(model.sample_weight_) == 200
+
+
+@pytest.mark.parametrize("name", ["classifier", "regressor", "PRL classifier"])
+def test_early_stopping_by_given_rows(name):
+    """The weights kept are those of the best epoch on just those rows."""
+    model = make(name, max_iter=30, learning_rate_init=0.02)
+    y = target(model)
+    X_val, labels, numbers = data(60, seed=5)
+    y_val = NAMES[labels] if "classifier" in name else numbers
+    model.fit(X, y, X_val=X_val, y_val=y_val)
+    best = int(np.argmax(model.validation_scores_))
+    again = make(name, max_iter=best + 1, learning_rate_init=0.02).fit(X, y)
+    assert_allclose(outputs(model), outputs(again))
+    if "classifier" in name:
+        assert model.score(X_val, y_val) == pytest.approx(max(model.validation_scores_))
+    with pytest.raises(ValueError, match="X_val and y_val must be given together"):
+        model.fit(X, y, X_val=X_val)
+    with pytest.raises(ValueError, match="is expecting 4 features"):
+        model.fit(X, y, X_val=X_val[:, :2], y_val=y_val)
+
+
+def test_validation_labels_must_be_known():
+    with pytest.raises(ValueError, match="previously unseen labels"):
+        make("classifier").fit(X, LABELS, X_val=X, y_val=LABELS + 1)
+
+
+def test_training_ends_when_nothing_improves():
+    model = make("regressor", tol=1e9, n_iter_no_change=3, max_iter=50).fit(X, NUMBERS)
+    assert model.n_iter_ == 4
+    patient = make("regressor", tol=0, max_iter=7).fit(X, NUMBERS)
+    assert patient.n_iter_ == 7 == len(patient.loss_curve_)
+
+
+# -- detectors -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("contamination", [0.0, 0.1, 0.25, 0.5, "auto"])
+def test_contamination_sets_the_threshold_and_nothing_else(contamination):
+    model = make("detector", contamination=contamination).fit(X)
+    reference = make("detector").fit(X)
+    assert_array_equal(model.score_samples(X), reference.score_samples(X))
+    found = (model.predict(X) == -1).sum()
+    if contamination == "auto":
+        assert found < N / 4
+    else:
+        assert found == int(contamination * N)
+    assert_allclose(model.decision_function(X), model.score_samples(X) - model.offset_)
+    assert_array_equal(make("detector").fit_predict(X), reference.predict(X))
+    model.offset_ = -np.inf
+    assert (model.predict(X) == 1).all()
+
+
+def test_planted_outliers_score_lowest():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 6))
+    rows[:15] = 3 * rng.normal(size=(15, 6))
+    model = skrobust.NetOutlierDetector(
+        (Reweight(Trim(0.1)),), code_size=2, max_iter=60, random_state=0
+    ).fit(rows)
+    lowest = np.argsort(model.score_samples(rows))[:15]
+    assert (lowest < 15).mean() > 0.7
+    assert not model.inlier_mask_[lowest].any()
+
+
+# -- callbacks and routing -------------------------------------------------------
+
+needs_callbacks = pytest.mark.skipif(not CALLBACKS, reason="needs scikit-learn 1.9")
+
+
+@needs_callbacks
+@pytest.mark.parametrize("name", TYPES)
+def test_a_progress_bar_draws_and_changes_nothing(name, capsys):
+    pytest.importorskip("rich")
+    from sklearn.callback import ProgressBar
+
+    model = make(name).set_callbacks(ProgressBar())
+    y = target(model)
+    model.fit(X, y)
+    assert_array_equal(outputs(model), outputs(make(name).fit(X, y)))
+    assert type(model).__name__ in capsys.readouterr().out
+
+
+@needs_callbacks
+@pytest.mark.parametrize("name", ["classifier", "PRL regressor", "Co-PRL classifier"])
+def test_a_scoring_monitor_sees_each_epoch(name):
+    from sklearn.callback import ScoringMonitor
+
+    scoring = "accuracy" if "classifier" in name else "r2"
+    monitor = ScoringMonitor(scoring=scoring)
+    model = make(name, early_stopping=False).set_callbacks(monitor)
+    y = target(model)
+    model.fit(X, y)
+    assert_array_equal(
+        outputs(model), outputs(make(name, early_stopping=False).fit(X, y))
+    )
+    logs = monitor.get_logs()
+    logs = logs if hasattr(logs, "data") else logs[-1]
+    rows = [row for row in logs.data if row["task_name"] == "epoch"]
+    assert len(rows) == model.n_iter_
+    last = max(rows, key=lambda row: row["task_id"])
+    assert last[scoring] == pytest.approx(model.score(X, y))
+    assert len({row[scoring] for row in rows}) > 1
+
+
+class StopAfter:
+    """A callback that asks to stop after some epochs and keeps what it was shown."""
+
+    def __init__(self, n):
+        self.n, self.shown = n, []
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context, **told):
+        pass
+
+    def on_fit_task_end(
+        self, estimator, context, *, X=None, fitted_estimator=None, **told
+    ):
+        if context.task_name != "epoch":
+            return False
+        self.shown.append(outputs(fitted_estimator, X))
+        return len(self.shown) >= self.n
+
+
+@needs_callbacks
+@pytest.mark.parametrize("name", ["classifier", "regressor", "PRL classifier"])
+def test_a_callback_can_stop_training(name):
+    callback = StopAfter(2)
+    model = make(name).set_callbacks(callback)
+    y = target(model)
+    model.fit(X, y)
+    assert model.n_iter_ == 2
+    shorter = make(name, max_iter=2).fit(X, y)
+    if name != "PRL classifier" or shorter.n_iter_ == 2:
+        assert_array_equal(outputs(model), outputs(shorter))
+    # what it was shown did not move with the training after it
+    first = make(name, max_iter=1).fit(X, y)
+    assert_array_equal(callback.shown[0], outputs(first))
+    assert_array_equal(callback.shown[1], outputs(model))
+
+
+@needs_callbacks
+def test_callbacks_survive_clone_and_search():
+    callback = StopAfter(10**9)
+    model = make("classifier").set_callbacks(callback)
+    GridSearchCV(model, {"alpha": [0.0, 0.1]}, cv=2, refit=False).fit(X, LABELS)
+    assert len(callback.shown) == 4 * 6
+
+
+def test_sample_weight_is_routed():
+    from sklearn.model_selection import cross_validate
+
+    weights = np.random.default_rng(4).random(N)
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = (
+            make("PRL classifier")
+            .set_fit_request(sample_weight=True)
+            .set_score_request(sample_weight=True)
+        )
+        routed = cross_validate(
+            model, X, LABELS, cv=2, params={"sample_weight": weights}
+        )["test_score"]
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        pipe = make_pipeline(scaler, model)
+        pipe.fit(X, LABELS, sample_weight=weights)
+    scaled = StandardScaler().fit_transform(X)
+    by_hand = make("PRL classifier").fit(scaled, LABELS, sample_weight=weights)
+    assert_array_equal(pipe[-1].sample_weight_, by_hand.sample_weight_)
+    assert_allclose(routed, weighted_by_hand(weights))
+
+
+def weighted_by_hand(weights):
+    from sklearn.model_selection import StratifiedKFold
+
+    found = []
+    for train, test in StratifiedKFold(2).split(X, LABELS):
+        model = make("PRL classifier").fit(X[train], LABELS[train], weights[train])
+        found.append(model.score(X[test], LABELS[test], weights[test]))
+    return found
+
+
+def test_fits_in_threads_share_nothing():
+    """Different models at once say what each says alone."""
+    names = list(ESTIMATORS)
+    alone = {name: fit_and_say(make(name), target(make(name))) for name in names}
+    told = {}
+
+    def work(name):
+        told[name] = fit_and_say(make(name), target(make(name)))
+
+    workers = [threading.Thread(target=work, args=(name,)) for name in names]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for name in names:
+        assert_array_equal(told[name], alone[name])
+
+
+def test_verbose_prints_every_epoch(capsys):
+    make("regressor", verbose=True).fit(X, NUMBERS)
+    assert capsys.readouterr().out.count("Epoch") == 6
+    make("regressor").fit(X, NUMBERS)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_default_loss_of_prl_is_the_papers():
+    assert make("PRL classifier")._loss() == CrossEntropy()
+    assert make("PRL regressor")._loss() == SquaredError()

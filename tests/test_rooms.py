@@ -1,0 +1,99 @@
+"""The rooms of the house: who may know whom, read off the import statements."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skrobust
+
+HOUSE = Path(skrobust.__file__).parent
+FILES = {path.stem: ast.parse(path.read_text()) for path in HOUSE.glob("*.py")}
+LIBRARIES = {"matplotlib", "numpy", "scipy", "sklearn", "torch", "pandas", "joblib"}
+MACHINE = {"_batch", "_comm", "_ghost", "_modules", "_nets", "_optim", "_stack"}
+MACHINE |= {"_train"}
+
+# room: (libraries it may import, rooms of the house it may import)
+TABLE = {
+    "rules": ({"torch"}, set()),
+    "criteria": ({"torch"}, {"_batch"}),
+    "steps": ({"torch"}, {"_batch", "_comm", "criteria", "rules"}),
+    "_batch": ({"torch"}, set()),
+    "_comm": ({"torch"}, set()),
+    "_ghost": ({"torch"}, set()),
+    "_nets": ({"torch"}, set()),
+    "_optim": ({"torch"}, set()),
+    "_stack": ({"numpy", "torch"}, {"_nets"}),
+    "_modules": ({"torch"}, {"_ghost"}),
+    "_train": ({"torch"}, {"_batch", "_comm", "steps"}),
+    "corruption": ({"numpy", "sklearn"}, set()),
+    "metrics": ({"numpy", "scipy", "sklearn"}, set()),
+    "datasets": ({"numpy", "pandas", "scipy", "sklearn"}, set()),
+}
+
+
+def imports(tree: ast.Module) -> set[str]:
+    """Full names of what a file imports; rooms of the house start with a dot."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            names = [node.module] if node.module else [a.name for a in node.names]
+            found |= {f".{name}" for name in names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("room", TABLE)
+def test_a_room_knows_no_more_than_it_may(room):
+    names = imports(FILES[room])
+    libraries, rooms = TABLE[room]
+    outside = {name.split(".")[0] for name in names if name[0] != "."}
+    assert outside & LIBRARIES <= libraries
+    assert {name[1:] for name in names if name[0] == "."} <= rooms
+
+
+def test_one_room_talks_to_other_processes():
+    for room, tree in FILES.items():
+        if room != "_comm":
+            used = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+            assert "distributed" not in used, room
+            assert not any("torch.distributed" in name for name in imports(tree)), room
+
+
+def test_estimators_leave_gradients_to_the_machine():
+    for room, tree in FILES.items():
+        calls = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+        if room not in MACHINE:
+            assert "backward" not in calls, room
+        if room not in MACHINE | {"criteria"}:
+            assert "autograd" not in calls, room
+
+
+def test_nothing_in_the_machine_reaches_up_to_the_border():
+    for room in MACHINE | {"rules", "criteria", "steps"}:
+        outside = {name.split(".")[0] for name in imports(FILES[room])}
+        assert "sklearn" not in outside, room
+
+
+def test_a_first_fit_loads_neither_the_compiler_nor_matplotlib():
+    code = (
+        "import sys, skrobust\n"
+        "from sklearn.datasets import make_moons\n"
+        "X, y = make_moons(40, random_state=0)\n"
+        "skrobust.PRLClassifier(max_iter=2, ramp=1).fit(X, y).predict(X)\n"
+        "skrobust.NetRegressor(max_iter=2, solver='sgd').fit(X, y)\n"
+        "skrobust.NetOutlierDetector(max_iter=2).fit(X)\n"
+        "bad = {'torch._dynamo', 'torch._inductor', 'matplotlib'} & set(sys.modules)\n"
+        "assert not bad, bad\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, run.stderr

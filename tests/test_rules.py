@@ -1,0 +1,284 @@
+"""Laws of the rules: what any of them does to the weights of rows."""
+
+from __future__ import annotations
+
+import pickle
+import re
+
+import pytest
+import torch
+
+from skrobust.rules import (
+    Cap,
+    Disagreement,
+    Exchange,
+    Ramp,
+    SelfPaced,
+    SmallestLoss,
+    Trim,
+    at_epoch,
+    chain,
+)
+
+K, N = 3, 12
+RULES = [
+    Trim(0.3),
+    Trim(Ramp(0.4, 4)),
+    Trim(0.0),
+    SelfPaced(0.5),
+    SmallestLoss(),
+    Disagreement(),
+    Cap(0.5),
+    Exchange(),
+    chain(Trim(0.3), Exchange()),
+    chain(Trim(0.2), Cap(0.5)),
+]
+# rules that judge each network by its own scores alone
+SEPARATE = [r for r in RULES if "Exchange" not in repr(r) and r != Disagreement()]
+
+
+def draw(seed=0, k=K, n=N):
+    rng = torch.Generator().manual_seed(seed)
+    scores = torch.rand(k, n, generator=rng, dtype=torch.float64)
+    weights = torch.rand(1, n, generator=rng, dtype=torch.float64) + 0.1
+    return scores, weights
+
+
+def apply(rule, scores, weights, epoch=2):
+    return rule(scores, weights, epoch=epoch)
+
+
+@pytest.mark.parametrize(
+    "rule", RULES, ids=lambda a: re.sub(" at 0x[0-9a-f]+", "", repr(a))
+)
+class TestEveryRule:
+    def test_gives_weights_of_the_shape_of_the_scores(self, rule):
+        scores, weights = draw()
+        assert apply(rule, scores, weights).shape == scores.shape
+        assert apply(rule, scores, weights.expand(K, N)).shape == scores.shape
+
+    def test_never_adds_weight_and_never_turns_negative(self, rule):
+        scores, weights = draw()
+        after = apply(rule, scores, weights)
+        assert (after >= 0).all()
+        assert (after <= weights + 1e-12).all()
+
+    def test_leaves_its_arguments_alone(self, rule):
+        scores, weights = draw()
+        before = scores.clone(), weights.clone()
+        apply(rule, scores, weights)
+        assert torch.equal(scores, before[0])
+        assert torch.equal(weights, before[1])
+
+    def test_a_row_without_weight_stays_without(self, rule):
+        scores, weights = draw()
+        weights[0, [1, 5]] = 0
+        assert (apply(rule, scores, weights)[:, [1, 5]] == 0).all()
+
+    def test_infinite_scores_leave_finite_weights(self, rule):
+        scores, weights = draw()
+        scores[:, 3] = torch.inf
+        assert torch.isfinite(apply(rule, scores, weights)).all()
+
+    def test_follows_the_rows_when_they_are_reordered(self, rule):
+        scores, weights = draw()
+        order = torch.randperm(N, generator=torch.Generator().manual_seed(1))
+        moved = apply(rule, scores[:, order], weights[:, order])
+        torch.testing.assert_close(moved, apply(rule, scores, weights)[:, order])
+
+    def test_weight_three_acts_like_three_rows(self, rule):
+        scores, weights = draw()
+        times = torch.tensor([1, 3, 2, 1, 1, 4, 1, 1, 2, 1, 1, 1])
+        repeated = apply(
+            rule,
+            scores.repeat_interleave(times, -1),
+            torch.ones(1, int(times.sum()), dtype=torch.float64),
+        )
+        rows = torch.arange(N).repeat_interleave(times).repeat(K, 1)
+        summed = torch.zeros(K, N, dtype=torch.float64).scatter_add(-1, rows, repeated)
+        weighted = apply(rule, scores, times.double()[None])
+        torch.testing.assert_close(weighted, summed)
+
+    def test_scales_with_the_weights(self, rule):
+        scores, weights = draw()
+        once, tenfold = apply(rule, scores, weights), apply(rule, scores, 10 * weights)
+        torch.testing.assert_close(tenfold, 10 * once)
+
+    def test_is_a_value(self, rule):
+        assert pickle.loads(pickle.dumps(rule)) == rule
+        assert hash(rule) == hash(pickle.loads(pickle.dumps(rule)))
+        with pytest.raises(AttributeError):
+            rule.epsilon = 0.5
+
+
+@pytest.mark.parametrize(
+    "rule", SEPARATE, ids=lambda a: re.sub(" at 0x[0-9a-f]+", "", repr(a))
+)
+def test_networks_are_judged_apart(rule):
+    scores, weights = draw()
+    alone = [apply(rule, scores[k : k + 1], weights) for k in range(K)]
+    torch.testing.assert_close(apply(rule, scores, weights), torch.cat(alone))
+
+
+@pytest.mark.parametrize(
+    "rule", SEPARATE, ids=lambda a: re.sub(" at 0x[0-9a-f]+", "", repr(a))
+)
+def test_leading_axes_are_free(rule):
+    """A grid of settings is one more axis in front."""
+    grid = torch.stack([draw(seed)[0] for seed in range(4)])
+    weights = draw()[1]
+    looped = torch.stack([apply(rule, scores, weights) for scores in grid])
+    torch.testing.assert_close(apply(rule, grid, weights), looped)
+
+
+def test_trim_takes_one_epsilon_a_grid_point():
+    scores, weights = draw()
+    epsilons = torch.tensor([0.0, 0.25, 0.6], dtype=torch.float64)
+    grid = apply(Trim(epsilons[:, None, None]), scores.expand(3, K, N), weights)
+    for part, epsilon in zip(grid, epsilons.tolist(), strict=True):
+        torch.testing.assert_close(part, apply(Trim(epsilon), scores, weights))
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.1, 0.25, 0.5, 0.77, 0.99])
+def test_trim_keeps_exactly_its_share_of_the_mass(epsilon):
+    scores, weights = draw()
+    kept = apply(Trim(epsilon), scores, weights).sum(-1)
+    expected = (1 - epsilon) * weights.sum(-1)
+    torch.testing.assert_close(kept, expected.expand(K))
+
+
+def test_trim_splits_at_most_one_row():
+    scores, weights = draw()
+    after = apply(Trim(0.37), scores, weights)
+    share = after / weights
+    split = (share > 1e-9) & (share < 1 - 1e-9)
+    assert (split.sum(-1) <= 1).all()
+    # everything kept ranks below everything dropped
+    for s, part in zip(scores, share, strict=True):
+        assert s[part > 1e-9].max() <= s[part < 1 - 1e-9].min()
+
+
+def test_trim_drops_infinite_scores_first():
+    scores, weights = draw()
+    scores[:, [2, 7]] = torch.inf
+    weights = torch.ones_like(weights)
+    assert (apply(Trim(2 / N), scores, weights)[:, [2, 7]] == 0).all()
+
+
+def test_trim_depends_on_ranks_only():
+    scores, weights = draw()
+    same = apply(Trim(0.3), (50 * scores).exp(), weights)
+    torch.testing.assert_close(same, apply(Trim(0.3), scores, weights))
+
+
+def test_trim_keeps_first_rows_among_equals():
+    kept = Trim(0.5)(torch.zeros(1, 4), torch.ones(1, 4), epoch=0)
+    assert kept.tolist() == [[1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_trim_stays_in_its_dtype(dtype):
+    scores, weights = (t.to(dtype) for t in draw())
+    assert apply(Trim(0.3), scores, weights).dtype == dtype
+
+
+def test_smallest_loss_keeps_the_best_row_that_has_weight():
+    scores, weights = draw()
+    best = scores.argmin(-1)
+    weights[0, best[0]] = 0
+    after = apply(SmallestLoss(), scores, weights)
+    assert ((after > 0).sum(-1) == 1).all()
+    among = scores.masked_fill(weights == 0, torch.inf)
+    assert torch.equal(after.argmax(-1), among.argmin(-1))
+
+
+def test_self_paced_threshold_is_a_threshold():
+    scores, weights = draw()
+    after = apply(SelfPaced(0.4), scores, weights)
+    assert torch.equal(after > 0, scores < 0.4)
+
+
+def test_self_paced_keeps_everything_as_its_threshold_grows():
+    scores, weights = draw()
+    rule = SelfPaced(lambda epoch: float(epoch))
+    kept = [(rule(scores, weights, epoch=e) > 0).sum() for e in range(3)]
+    assert kept[0] == 0 and kept[2] == K * N
+
+
+def test_disagreement_keeps_rows_on_which_networks_differ():
+    votes = torch.tensor([[0.0, 1, 2, 1], [0, 1, 1, 1], [0, 1, 2, 0]])
+    after = apply(Disagreement(), votes, torch.ones(1, 4))
+    assert after.tolist() == [[0, 0, 1, 1]] * 3
+
+
+def test_disagreement_of_one_network_keeps_nothing():
+    scores, weights = draw(k=1)
+    assert not apply(Disagreement(), scores, weights).any()
+
+
+def test_cap_limits_what_a_row_can_pull():
+    scores, weights = draw()
+    after = apply(Cap(0.3), scores, weights)
+    assert (after * scores <= 0.3 * weights + 1e-12).all()
+    small = scores <= 0.3
+    torch.testing.assert_close(after[small], weights.expand(K, N)[small])
+
+
+def test_cap_survives_scores_of_zero():
+    after = Cap(1.0)(torch.zeros(1, 3), torch.ones(1, 3), epoch=0)
+    assert after.tolist() == [[1, 1, 1]]
+
+
+def test_exchange_permutes_networks_and_comes_round():
+    scores, weights = draw()
+    chosen = apply(Trim(0.3), scores, weights)
+    moved = chosen
+    for _ in range(K):
+        moved = apply(Exchange(), scores, moved)
+    assert torch.equal(moved, chosen)
+    once = apply(Exchange(), scores, chosen)
+    for k in range(K):
+        assert torch.equal(once[k], chosen[(k + 1) % K])
+
+
+def test_no_network_learns_from_its_own_choice_after_exchange():
+    """The weights of network k do not react to the scores of network k."""
+    scores, weights = draw()
+    rule = chain(Trim(0.3), Exchange())
+    before = apply(rule, scores, weights)
+    for k in range(K):
+        changed = scores.clone()
+        changed[k] = changed[k].flip(-1)
+        assert torch.equal(apply(rule, changed, weights)[k], before[k])
+        assert not torch.equal(apply(rule, changed, weights), before)
+
+
+def test_chain_is_one_rule_after_the_other_in_any_bracketing():
+    scores, weights = draw()
+    a, b, c = Trim(0.2), Cap(0.4), Exchange()
+    by_hand = apply(c, scores, apply(b, scores, apply(a, scores, weights)))
+    for rule in (chain(a, b, c), chain(chain(a, b), c), chain(a, chain(b, c))):
+        assert torch.equal(apply(rule, scores, weights), by_hand)
+
+
+def test_a_chain_of_nothing_changes_nothing():
+    scores, weights = draw()
+    assert torch.equal(apply(chain(), scores, weights), weights.expand(K, N))
+
+
+@pytest.mark.parametrize("n_epochs", [0, 1, 4, 10])
+def test_ramp_rises_to_its_end_in_time_and_stays(n_epochs):
+    values = [Ramp(0.3, n_epochs)(epoch) for epoch in range(15)]
+    assert values == sorted(values)
+    assert min(values) > 0
+    assert values.count(0.3) == 15 - max(n_epochs - 1, 0)
+
+
+def test_a_schedule_is_asked_every_epoch():
+    asked = []
+    scores, weights = draw()
+    rule = Trim(lambda epoch: asked.append(epoch) or 0.1 * epoch)
+    masses = [rule(scores, weights, epoch=e).sum() for e in (0, 3, 6)]
+    assert asked == [0, 3, 6]
+    assert masses[0] > masses[1] > masses[2]
+    assert at_epoch(0.5, 3) == 0.5

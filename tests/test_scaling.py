@@ -1,0 +1,240 @@
+"""Laws of the scaling at the border: repeated rows, breakdown, equivariance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skrobust._scaling import CLIP, FAR, InputScaler, TargetScaler, weighted_quantile
+
+rng = np.random.default_rng(0)
+
+
+def ones(n):
+    return np.ones(n)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("ties", [False, True])
+def test_weighted_quantile_is_the_quantile_of_repeated_rows(seed, ties):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(12, 3)).round(0 if ties else 9)
+    times = rng.integers(0, 5, 12)
+    q = np.sqrt(np.linspace(0.001, 0.999, 21))  # never on a boundary of rows
+    weighted = weighted_quantile(values, q, times)
+    repeated = np.repeat(values, times, axis=0)
+    kept = times > 0
+    assert_array_equal(weighted, weighted_quantile(values[kept], q, times[kept]))
+    expected = np.quantile(repeated, q, axis=0, method="inverted_cdf")
+    assert_array_equal(weighted, expected)
+
+
+@pytest.mark.parametrize("n", [2, 3, 10, 49])
+def test_weighted_quantile_takes_the_value_that_reaches_the_mass(n):
+    """On a boundary the lower of two values, whatever rounding says."""
+    values = np.arange(n, dtype=float)[:, None]
+    found = weighted_quantile(values, np.arange(1, n + 1) / n, np.full(n, 0.1))
+    assert_array_equal(found, values)
+
+
+def test_weighted_quantile_does_not_care_about_the_unit_of_weights():
+    values, weights = rng.normal(size=(30, 2)), rng.random(30)
+    q = [0.1, 0.5, 0.9]
+    expected = weighted_quantile(values, q, weights)
+    for unit in (1e-6, 0.1, 3.0, 1e9):
+        assert_array_equal(weighted_quantile(values, q, unit * weights), expected)
+
+
+def test_weighted_quantile_never_invents_a_value():
+    values = rng.normal(size=(30, 2))
+    for column, found in zip(
+        values.T, weighted_quantile(values, [0, 0.3, 1], ones(30)).T, strict=True
+    ):
+        assert np.isin(found, column).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_weighted_quantile_keeps_the_dtype_and_the_input(dtype):
+    values = rng.normal(size=(9, 1)).astype(dtype)
+    before = values.copy()
+    assert weighted_quantile(values, 0.5, ones(9)).dtype == dtype
+    assert_array_equal(values, before)
+
+
+# -- inputs ----------------------------------------------------------------------
+
+
+def test_input_scaler_of_clean_rows_is_mean_and_deviation():
+    X = np.random.default_rng(1).uniform(size=(200, 4)) * [1, 10, 1e-3, 1e6] + 5
+    scaler = InputScaler.fit(X, ones(200))
+    assert_allclose(scaler.mean, X.mean(0))
+    assert_allclose(scaler.scale, X.std(0))
+    Z = scaler.transform(X)
+    assert_allclose(Z.mean(0), 0, atol=1e-9)
+    assert_allclose(Z.std(0), 1)
+
+
+def test_input_scaler_weight_is_repetition():
+    rng = np.random.default_rng(2)
+    X, times = rng.normal(size=(40, 3)), rng.integers(1, 5, 40)
+    X[0] = 1e9
+    weighted = InputScaler.fit(X, times.astype(float))
+    repeated = np.repeat(X, times, axis=0)
+    expected = InputScaler.fit(repeated, ones(len(repeated)))
+    assert_allclose(weighted.mean, expected.mean, rtol=1e-12)
+    assert_allclose(weighted.variance, expected.variance, rtol=1e-12)
+    assert weighted.mass == expected.mass
+
+
+def test_input_scaler_merges_parts_to_the_whole():
+    rng = np.random.default_rng(3)
+    X, w = rng.uniform(size=(90, 3)), rng.random(90) + 0.1
+    whole = InputScaler.fit(X, w)
+    merged = InputScaler.fit(X[:10], w[:10])
+    for part in (slice(10, 50), slice(50, 90)):
+        merged = merged.merge(InputScaler.fit(X[part], w[part]))
+    assert_allclose(merged.mean, whole.mean)
+    assert_allclose(merged.variance, whole.variance)
+    assert merged.mass == pytest.approx(whole.mass)
+
+
+@pytest.mark.parametrize("gross", [1e3, 1e30, 1e300, -1e300])
+def test_gross_inputs_move_nothing(gross):
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(300, 3))
+    clean = InputScaler.fit(X, ones(300))
+    bad = X.copy()
+    bad[:25, 0] = gross
+    scaler = InputScaler.fit(bad, ones(300))
+    # wherever the gross values lie, they count as values on a fence
+    limit = InputScaler.fit(np.clip(bad, -1e6, 1e6), ones(300))
+    if abs(gross) > 1e6:
+        assert_allclose(scaler.mean, limit.mean)
+        assert_allclose(scaler.variance, limit.variance)
+    assert (np.abs(scaler.mean - clean.mean) < 0.8).all()
+    assert (scaler.scale < 3 * clean.scale).all()
+    assert (scaler.scale > clean.scale / 3).all()
+    Z = scaler.transform(bad)
+    assert np.isfinite(Z).all() and np.abs(Z).max() <= CLIP
+    assert Z[25:, 0].std() > 0.3  # the clean rows are still told apart
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0, 1e300, -1e-300])
+def test_a_constant_input_stays_finite_and_constant(value):
+    X = np.full((20, 2), value)
+    Z = InputScaler.fit(X, ones(20)).transform(X)
+    assert np.isfinite(Z).all()
+    assert np.ptp(Z) == 0
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e150])
+def test_input_scaling_does_not_care_about_units(scale):
+    X = np.random.default_rng(5).normal(size=(100, 2))
+    expected = InputScaler.fit(X, ones(100)).transform(X)
+    got = InputScaler.fit(scale * X, ones(100)).transform(scale * X)
+    if 1e-150 < scale < 1e150:  # where squares are numbers
+        assert_allclose(got, expected, rtol=1e-6)
+    assert np.isfinite(got).all()
+
+
+def test_a_single_row_can_be_scaled():
+    X = np.array([[3.0, -2.0]])
+    assert_array_equal(InputScaler.fit(X, ones(1)).transform(X), [[0.0, 0.0]])
+
+
+def test_inputs_of_any_precision_are_left_alone():
+    for dtype in (np.float32, np.float64):
+        X = np.random.default_rng(6).normal(size=(50, 2)).astype(dtype)
+        before = X.copy()
+        InputScaler.fit(X, ones(50)).transform(X)
+        assert_array_equal(X, before)
+
+
+def test_a_rare_indicator_keeps_its_spread():
+    """Fences would make a column that is mostly zero constant."""
+    X = np.zeros((100, 1))
+    X[:5] = 1.0
+    Z = InputScaler.fit(X, ones(100)).transform(X)
+    assert np.ptp(Z) > 1
+
+
+# -- targets ---------------------------------------------------------------------
+
+
+def fit_targets(y, weights=None):
+    y = np.asarray(y, dtype=float).reshape(len(y), -1)
+    return TargetScaler.fit(y, ones(len(y)) if weights is None else weights)
+
+
+@pytest.mark.parametrize("a", [0.5, 3.0, 1e12, -2.0, -1e6])
+@pytest.mark.parametrize("b", [0.0, -7.0, 1e5])
+def test_target_scaler_follows_affine_maps(a, b):
+    y = np.random.default_rng(7).normal(size=51)  # odd: the median is one value
+    before, after = fit_targets(y), fit_targets(a * y + b)
+    assert_allclose(after.center, a * before.center + b, rtol=1e-9)
+    assert_allclose(after.scale, abs(a) * before.scale, rtol=1e-9)
+
+
+def test_target_scaler_weight_is_repetition():
+    rng = np.random.default_rng(8)
+    y, times = rng.normal(size=(30, 2)), rng.integers(1, 5, 30)
+    weighted = fit_targets(y, times.astype(float))
+    repeated = fit_targets(np.repeat(y, times, axis=0))
+    assert_array_equal(weighted.center, repeated.center)
+    assert_array_equal(weighted.scale, repeated.scale)
+
+
+@pytest.mark.parametrize("gross", [1e3, 1e30, 1e300, -1e308])
+def test_target_scaler_withstands_forty_percent(gross):
+    y = np.random.default_rng(9).normal(size=200)
+    clean = fit_targets(y)
+    bad = y.copy()
+    bad[:80] = gross
+    found = fit_targets(bad)
+    assert abs(found.center - clean.center) < 3 * clean.scale
+    assert 0.2 < found.scale / clean.scale < 5
+    # how far the gross values lie plays no part
+    bad[:80] = np.sign(gross) * 1e2
+    assert_allclose(found.center, fit_targets(bad).center)
+    assert_allclose(found.scale, fit_targets(bad).scale)
+
+
+@pytest.mark.parametrize("huge", [1e300, 1e308])
+def test_huge_targets_come_back_as_they_were(huge):
+    y = huge * np.random.default_rng(10).uniform(-1, 1, size=(60, 1))
+    scaler = fit_targets(y)
+    z = scaler.transform(y)
+    assert np.isfinite(z).all()
+    assert_allclose(scaler.inverse_transform(z), y)
+
+
+def test_a_gross_target_is_held_where_squares_are_finite():
+    y = np.r_[np.random.default_rng(11).normal(size=50), 1e300][:, None]
+    z = fit_targets(y).transform(y)
+    assert z[-1, 0] == FAR
+    assert np.isfinite(z**2).all()
+
+
+@pytest.mark.parametrize("value", [0.0, -3.0, 1e300])
+def test_a_constant_target_is_scaled_by_one(value):
+    scaler = fit_targets(np.full(10, value))
+    assert scaler.center == value and scaler.scale == 1
+    assert_array_equal(scaler.inverse_transform(np.zeros((3, 1))), value)
+
+
+@pytest.mark.parametrize("other", [1.0, 1e300])
+def test_mostly_equal_targets_have_a_scale(other):
+    y = np.zeros(50)
+    y[:10] = other
+    scaler = fit_targets(y)
+    assert np.isfinite(scaler.scale).all() and (scaler.scale > 0).all()
+    assert_allclose(scaler.transform(y[:, None])[:10], 5.0)
+
+
+def test_targets_are_scaled_column_by_column():
+    y = np.random.default_rng(12).normal(size=(40, 2)) * [1, 100]
+    both = fit_targets(y)
+    for j in range(2):
+        alone = fit_targets(y[:, j])
+        assert both.center[j] == alone.center and both.scale[j] == alone.scale

@@ -1,0 +1,207 @@
+"""Laws of the steps: what happens to a batch before the gradient."""
+
+from __future__ import annotations
+
+import pickle
+import re
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from skrobust._batch import Batch
+from skrobust._stack import MLPStack
+from skrobust.criteria import CrossEntropy, GradientNorm, LossLayer, Prediction
+from skrobust.rules import Cap, Disagreement, Exchange, Ramp, Trim, chain
+from skrobust.steps import Context, Mixup, Reweight, SmoothLabels
+
+F64 = torch.float64
+K, N, D, C = 2, 16, 5, 3
+STEPS = [
+    Reweight(Trim(0.3)),
+    Reweight(Trim(Ramp(0.3, 3)), LossLayer(CrossEntropy())),
+    Reweight(chain(Trim(0.3), Exchange()), GradientNorm(CrossEntropy())),
+    Reweight(Cap(0.5), GradientNorm(CrossEntropy()), renormalize=False),
+    Reweight(Disagreement(), Prediction()),
+    SmoothLabels(),
+    SmoothLabels(lambda epoch: 0.1 * epoch),
+    Mixup(),
+]
+
+
+def scene(seed=0, weights=None, epoch=1):
+    rng = torch.Generator().manual_seed(seed)
+    stack = MLPStack((D, 6, C), K, generator=rng)
+    x = torch.randn(N, D, generator=rng, dtype=F64)
+    y = torch.randint(C, (N,), generator=rng)
+    y = torch.nn.functional.one_hot(y, C).to(F64)
+    if weights is None:
+        weights = 0.5 + torch.rand(N, generator=rng, dtype=F64)
+    batch = Batch(x, y, weights[None])
+    return stack, batch, Context(CrossEntropy(), epoch, rng)
+
+
+@pytest.mark.parametrize(
+    "step", STEPS, ids=lambda a: re.sub(" at 0x[0-9a-f]+", "", repr(a))
+)
+class TestEveryStep:
+    def test_leaves_its_batch_alone(self, step):
+        stack, batch, context = scene()
+        kept = batch.x.clone(), batch.y.clone(), batch.weights.clone()
+        theta = stack.theta.clone()
+        after = step(stack, batch, context)
+        assert after is not batch
+        for old, new in zip(kept, (batch.x, batch.y, batch.weights), strict=True):
+            assert torch.equal(old, new)
+        assert torch.equal(theta, stack.theta)
+
+    def test_keeps_shapes_dtypes_and_sound_numbers(self, step):
+        stack, batch, context = scene()
+        after = step(stack, batch, context)
+        assert after.x.shape == (N, D)
+        assert after.y.shape in {(N, C), (1, N, C), (K, N, C)}
+        assert after.weights.shape in {(1, N), (K, N)}
+        for tensor in (after.x, after.y, after.weights):
+            assert tensor.dtype == F64
+            assert torch.isfinite(tensor).all()
+
+    def test_targets_stay_probabilities(self, step):
+        stack, batch, context = scene()
+        y = step(stack, batch, context).y
+        assert (y >= 0).all()
+        assert_close(y.sum(-1), torch.ones(y.shape[:-1], dtype=F64))
+
+    def test_adds_no_weight(self, step):
+        stack, batch, context = scene()
+        total = step(stack, batch, context).weights.sum(-1)
+        assert (total <= batch.weights.sum() + 1e-12).all()
+
+    def test_repeats_itself_from_the_same_generator(self, step):
+        first, second = (step(*scene()) for _ in range(2))
+        for name in ("x", "y", "weights"):
+            assert torch.equal(getattr(first, name), getattr(second, name))
+
+    def test_never_touches_the_global_generator(self, step):
+        before = torch.get_rng_state()
+        step(*scene())
+        assert torch.equal(before, torch.get_rng_state())
+
+    def test_is_a_value(self, step):
+        if "lambda" not in repr(step):
+            assert pickle.loads(pickle.dumps(step)) == step
+
+
+def test_reweight_is_its_rule_on_its_score():
+    stack, batch, context = scene()
+    rule = Trim(Ramp(0.4, 5))
+    scores = LossLayer(CrossEntropy())(stack, batch)
+    expected = rule(scores, batch.weights, epoch=context.epoch)
+    after = Reweight(rule, LossLayer(CrossEntropy()))(stack, batch, context)
+    assert torch.equal(after.weights, expected)
+    assert after.x is batch.x and after.y is batch.y
+
+
+def test_reweight_without_a_score_takes_the_loss_that_is_descended():
+    by_default = Reweight(Trim(0.3))(*scene()).weights
+    assert torch.equal(
+        by_default, Reweight(Trim(0.3), CrossEntropy())(*scene()).weights
+    )
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_row_that_cannot_be_rated_is_the_worst_of_all(value):
+    stack, batch, context = scene(weights=torch.ones(N, dtype=F64))
+
+    def score(stack, batch):
+        scores = CrossEntropy()(stack, batch).clone()
+        scores[:, [3, 9]] = value
+        return scores
+
+    after = Reweight(Trim(2 / N), score)(stack, batch, context).weights
+    assert (after[:, [3, 9]] == 0).all()
+    assert after.sum() == K * (N - 2)
+
+
+def test_shrinking_rows_keeps_the_divisor_dropping_rows_does_not():
+    stack, batch, context = scene()
+    shrunk = Reweight(Cap(0.1), renormalize=False)(stack, batch, context)
+    assert_close(shrunk.mass.expand(1, 1), batch.weights.sum(-1, keepdim=True))
+    assert Reweight(Trim(0.3))(stack, batch, context).mass is None
+
+
+def test_two_reweights_are_one_after_the_other():
+    stack, batch, context = scene()
+    first, second = Reweight(Trim(0.2)), Reweight(Cap(0.5))
+    both = second(stack, first(stack, batch, context), context)
+    chained = Reweight(chain(Trim(0.2), Cap(0.5)))(stack, batch, context)
+    assert_close(both.weights, chained.weights)
+
+
+def test_smoothing_nothing_changes_nothing_and_more_moves_towards_even():
+    stack, batch, context = scene()
+    assert torch.equal(SmoothLabels(0.0)(stack, batch, context).y, batch.y)
+    y = SmoothLabels(0.3)(stack, batch, context).y
+    assert_close(y, 0.7 * batch.y + 0.1)
+
+
+def test_smoothing_does_not_hide_new_targets_behind_known_losses():
+    """The loss of the changed batch is computed from its own targets."""
+    stack, batch, context = scene()
+    CrossEntropy()(stack, batch)  # known for the old targets
+    after = SmoothLabels(0.5)(stack, batch, context)
+    expected = CrossEntropy().value(stack.predict(batch.x), after.y)
+    assert_close(CrossEntropy()(stack, after), expected)
+
+
+def test_mixup_does_not_hide_new_inputs_behind_known_outputs():
+    stack, batch, context = scene()
+    CrossEntropy()(stack, batch)
+    after = Mixup()(stack, batch, context)
+    expected = CrossEntropy().value(stack.predict(after.x), after.y)
+    assert_close(CrossEntropy()(stack, after), expected)
+
+
+def test_mixup_mixes_pairs_of_rows_and_keeps_the_total_weight():
+    stack, batch, context = scene()
+    after = Mixup()(stack, batch, context)
+    assert_close(after.weights.sum(), batch.weights.sum())
+    # every mixed row lies on a segment between its own row and one other
+    seen = set()
+    for i in range(N):
+        for j in range(N):
+            span = batch.x[j] - batch.x[i]
+            share = (after.x[i] - batch.x[i]) @ span / span.square().sum().clamp(1e-30)
+            point = batch.x[i] + share * span
+            if (point - after.x[i]).abs().max() < 1e-9:
+                seen.add(i)
+                assert -1e-9 <= share <= 1 + 1e-9
+                break
+    assert seen == set(range(N))
+
+
+def test_mixup_loss_is_the_weighted_loss_of_both_targets():
+    stack, _, context = scene()
+    _, batch, twin = scene()
+    after = Mixup()(stack, batch, context)
+    # the same draws by hand
+    shape = torch.ones(2, dtype=F64)
+    a, b = torch._standard_gamma(shape, generator=twin.generator)
+    other = torch.randperm(N, generator=twin.generator)
+    share, (w,), y = a / (a + b), batch.weights, batch.y
+    out = stack.predict(after.x)
+    loss = CrossEntropy().value
+    own, others = loss(out, y), loss(out, y[other])
+    expected = (share * w * own + (1 - share) * w[other] * others).sum(-1)
+    assert_close((after.weights * loss(out, after.y)).sum(-1), expected)
+
+
+def test_what_was_computed_stays_known_where_it_still_holds():
+    """Ranking rows and descending their loss share one forward pass."""
+    stack, batch, context = scene()
+    calls = []
+    forward = stack.forward
+    stack.forward = lambda *args, **kw: calls.append(1) or forward(*args, **kw)
+    after = Reweight(Trim(0.3))(stack, batch, context)
+    after = Reweight(Cap(0.5), GradientNorm(CrossEntropy()))(stack, after, context)
+    after.loss(stack, CrossEntropy(), training=True)
+    assert len(calls) == 1
