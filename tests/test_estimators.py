@@ -167,7 +167,7 @@ def dumped(model):
     return joblib.load(file)
 
 
-def skopped(model):
+def stored(model):
     io_ = pytest.importorskip("skops.io")
     stored = io_.dumps(model)
     return io_.loads(stored, trusted=io_.get_untrusted_types(data=stored))
@@ -176,7 +176,7 @@ def skopped(model):
 COPIES = {
     "pickle": lambda model: pickle.loads(pickle.dumps(model)),
     "joblib": dumped,
-    "skops": skopped,
+    "skops": stored,
     "deepcopy": copy.deepcopy,
 }
 # a function in a test module and a tuple of steps are no business of skops
