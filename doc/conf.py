@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import Any
+
+from docutils import nodes
 
 project = "skrobust"
 copyright = "2026, skrobust developers"
@@ -47,3 +50,20 @@ html_theme_options = {
     "navbar_align": "left",
     "show_toc_level": 2,
 }
+
+# Docstrings inherited from scikit-learn refer to sections of its own user guide.
+SKLEARN_GUIDE = "https://scikit-learn.org/stable/modules/model_evaluation.html"
+
+
+def refer_to_sklearn(app: Any, env: Any, node: Any, content: Any) -> Any:
+    """Resolve the labels of scikit-learn's guide that its docstrings mention."""
+    label = node.get("reftarget")
+    if label not in ("accuracy_score", "r2_score"):
+        return None
+    uri = f"{SKLEARN_GUIDE}#{label.replace('_', '-')}"
+    return nodes.reference("", "", content, internal=False, refuri=uri)
+
+
+def setup(app: Any) -> None:
+    """Connect to Sphinx."""
+    app.connect("missing-reference", refer_to_sklearn)

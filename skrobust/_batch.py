@@ -88,7 +88,7 @@ class Rows:
         n_classes: int = 0,
     ):
         self.x, self.y, self.weights, self.n_classes = x, y, weights, n_classes
-        self.n = len(weights)
+        self.n, self.in_memory = len(weights), isinstance(x, Tensor)
         # equal weights make the mass of a batch a plain number, not a sum
         even = bool((weights == weights[0]).all())
         self.unit = float(weights[0]) if even else None
@@ -100,14 +100,16 @@ class Rows:
     def take(self, index: Tensor) -> Batch:
         """Return the rows of ``index`` (on the CPU) as one batch."""
         there = index.to(self.weights.device)
-        x = self.x[there] if isinstance(self.x, Tensor) else self.x(index)
-        y = None if self.y is None else self._targets(self.y[there])
-        return self._batch(x, y, self.weights[there][None])
+        # index_select: several times faster here than x[there]
+        x = self.x.index_select(0, there) if self.in_memory else self.x(index)
+        y = None if self.y is None else self._targets(self.y.index_select(0, there))
+        return self._batch(x, y, self.weights.index_select(0, there)[None])
 
     def _targets(self, y: Tensor) -> Tensor:
         if not self.n_classes:
             return y
-        return torch.nn.functional.one_hot(y, self.n_classes).to(self.weights.dtype)
+        one_hot = self.weights.new_zeros(len(y), self.n_classes)
+        return one_hot.scatter_(1, y[:, None], 1)
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield all rows in their own order, ``size`` at a time."""

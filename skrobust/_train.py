@@ -49,7 +49,7 @@ class Recipe:
 def train_batch(
     stack: Any, batch: Batch, optimizer: Any, recipe: Recipe, context: Context
 ) -> tuple[Tensor, Tensor]:
-    """Take one step; return the losses of the rows and their shares in it."""
+    """Take one step; return the rows' losses (K, n) and shares, (K, n) or (1, n)."""
     prior = batch.weights.sum() if batch.mass is None else batch.mass
     prior = _mass(prior, batch, context)
     lr = recipe.learning_rate(context.epoch)
@@ -61,14 +61,14 @@ def train_batch(
     context.comm.add_up(stack.grad)
     _regularize(stack, prior, recipe, lr)
     optimizer.step(stack.theta, stack.grad, lr)
-    return values, shares.expand_as(values)
+    return values, shares
 
 
 def _mass(mass: Any, batch: Batch, context: Context) -> Any:
     """Mass over all processes; a float stays one where this process is alone."""
+    if not isinstance(context.comm, Group):
+        return mass
     if isinstance(mass, float):
-        if not isinstance(context.comm, Group):
-            return mass
         mass = batch.weights.new_full((), mass)
     return context.comm.add_up(mass.clone())
 

@@ -103,7 +103,8 @@ class Trim:
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the kept part of each weight."""
         epsilon = at_epoch(self.epsilon, epoch)
-        weights = weights.expand_as(scores)
+        if weights.shape != scores.shape:
+            weights = weights.expand_as(scores)
         if isinstance(epsilon, (float, int)) and epsilon == 0:
             return weights
         order = scores.argsort(dim=-1, stable=True)
