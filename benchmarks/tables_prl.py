@@ -6,7 +6,7 @@ takes one; "oracle" is the plain network trained on the uncorrupted rows alone, 
 ceiling. Scores are those of clean test rows after the last epoch: accuracy in per
 cent, or R2.
 
-    python benchmarks/tables_prl.py                    # everything, about an hour
+    python benchmarks/tables_prl.py                    # everything, an hour or two
     python benchmarks/tables_prl.py --quick            # a glance, some minutes
     python benchmarks/tables_prl.py --task lakes
 
@@ -115,12 +115,14 @@ def summary(found: pd.DataFrame, task: str) -> str:
     """Write the mean over sets and seeds by corruption, and each set's mean."""
     order = list(dict.fromkeys(found["method"]))
     digits = 1 if task == "classification" else 3
-    parts = [f"# PRL and its baselines: {task}", ""]
+    n_seeds = found["seed"].nunique()
+    parts = [f"# PRL and its baselines: {task}, {n_seeds} seeds", ""]
     for keys, title in ((["noise", "rate"], "By corruption"), (["set"], "By data set")):
         table = found.pivot_table("score", keys, "method", sort=False)[order]
         parts += [f"## {title} (mean over the rest)", "", to_markdown(table, digits)]
     chosen = sorted(CHOSEN_ON & set(found["set"]))
-    return "\n".join([*parts, f"Defaults were chosen on: {', '.join(chosen)}.", ""])
+    where = ", ".join(chosen) or "none of these"
+    return "\n".join([*parts, f"Defaults were chosen on: {where}.", ""])
 
 
 def to_markdown(table: pd.DataFrame, digits: int) -> str:
@@ -135,7 +137,7 @@ def to_markdown(table: pd.DataFrame, digits: int) -> str:
     return "\n".join([*lines, ""])
 
 
-def run(task: str, quick: bool, jobs: int) -> None:
+def run(task: str, quick: bool, jobs: int, seeds: int | None) -> None:
     """Run one task's cells and write its table."""
     sets = {"classification": CLASSIFICATION, "regression": REGRESSION, "lakes": LAKES}
     noise = {
@@ -143,21 +145,22 @@ def run(task: str, quick: bool, jobs: int) -> None:
         "regression": TARGET_NOISE,
         "lakes": LAKE_NOISE,
     }
-    n_seeds = 1 if quick else 5 if task == "regression" else 3
-    cells = [
-        (task, name, corruption_name, rate, seed)
-        for seed in range(n_seeds)
-        for name in (sets[task][:2] if quick else sets[task])
-        for corruption_name, rate in noise[task]
-    ]
-    done = Parallel(jobs, verbose=1)(delayed(one_cell)(*cell) for cell in cells)
-    found = pd.DataFrame([row for rows in done for row in rows])
-    RESULTS.mkdir(exist_ok=True)
+    seeds = 1 if quick else seeds or (5 if task == "regression" else 3)
     stem = RESULTS / f"prl_{task}{'_quick' if quick else ''}"
-    found.round(5).to_csv(stem.with_suffix(".csv"), index=False)
-    text = summary(found, task)
-    stem.with_suffix(".md").write_text(text)
-    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    rows: list[dict] = []
+    for seed in range(seeds):  # written after each, so that a stop loses little
+        cells = [
+            (task, name, *corrupted, seed)
+            for name in (sets[task][:2] if quick else sets[task])
+            for corrupted in noise[task]
+        ]
+        done = Parallel(jobs, verbose=1)(delayed(one_cell)(*cell) for cell in cells)
+        rows += [row for part in done for row in part]
+        found = pd.DataFrame(rows)
+        found.round(5).to_csv(stem.with_suffix(".csv"), index=False)
+        stem.with_suffix(".md").write_text(summary(found, task))
+    print(summary(found, task))
 
 
 if __name__ == "__main__":
@@ -166,6 +169,7 @@ if __name__ == "__main__":
     parser.add_argument("--task", choices=tasks, action="append")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seeds", type=int, help="default 3, of regression 5")
     options = parser.parse_args()
     for task in options.task or tasks:
-        run(task, options.quick, options.jobs)
+        run(task, options.quick, options.jobs, options.seeds)
