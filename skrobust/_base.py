@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,13 +13,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _border
 from ._batch import Rows
+from ._building import build_stack, to_tensor
 from ._compat import CallbackSupportMixin, Silence
-from ._modules import ModuleStack, build_modules
 from ._optim import SGD, Adam
 from ._params import check_network
 from ._progress import Progress, Watch, run_epochs
-from ._scaling import FAR, InputScaler
-from ._stack import MLPStack
+from ._scaling import InputScaler
 from ._train import Recipe, posterior
 from .criteria import Loss, as_loss
 from .steps import Context, Reweight
@@ -28,6 +27,17 @@ Array = NDArray[Any]
 
 BLOCK = 1024  # rows predicted at a time: small blocks stay in the cache
 IN_MEMORY = 2**30  # bytes of X above which rows are read batch by batch
+
+
+Fitted = dict[str, Any]  # attributes by name
+
+
+class Call(NamedTuple):
+    """How a fit was called."""
+
+    resume: bool  # there is an earlier fit to go on from
+    partial: bool
+    classes: Any
 
 
 class NetBase(CallbackSupportMixin, BaseEstimator):
@@ -64,17 +74,8 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         """Options of validate_data about y."""
         return {}
 
-    def _learn_targets(
-        self,
-        X: Array,
-        y: Any,
-        weights: Array,
-        *,
-        known: bool,
-        partial: bool,
-        classes: Any,
-    ) -> dict[str, Any]:
-        """Fitted attributes about the targets; ``known``: those of an earlier fit."""
+    def _learn_targets(self, X: Array, y: Any, weights: Array, call: Call) -> Fitted:
+        """Return fitted attributes about the targets."""
         raise NotImplementedError
 
     def _encode(self, y: Any, about: dict[str, Any]) -> Any:
@@ -120,11 +121,10 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         X, y = self._check_arrays(X, y, reset=not resume)
         weights = _border.check_weights(sample_weight, len(X))
         used = np.flatnonzero(weights)
-        data, X, w = (X, y), X[used], weights[used]
-        y = None if y is None else y[used]
-        about = self._learn_targets(
-            X, y, w, known=resume, partial=partial, classes=classes
-        )
+        data, w = (X, y), weights[used]
+        if len(used) < len(weights):  # indexing would copy a memory map
+            X, y = X[used], None if y is None else y[used]
+        about = self._learn_targets(X, y, w, Call(resume, partial, classes))
         target, w = self._encode(y, about), w * self._class_weights(y)
         held_out = self._given_validation(X_val, y_val, about)
         progress = self._begin(X, w, about["n_outputs_"], resume, partial)
@@ -194,7 +194,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         else:
             dtype = _border.pick_dtype(self.dtype, X.dtype, device)
             design = self._design(X.shape[1:], n_outputs)
-            stack = _build(design, seed, dtype, device)
+            stack = build_stack(design, seed, dtype, device)
         optimizer = self._optimizer(stack)
         # far apart, so that first weights, order and dropout are independent draws
         order = _border.make_generator(seed + 2**32)
@@ -244,12 +244,12 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         x: Any
         if X.nbytes <= IN_MEMORY:
             starts = range(0, len(X), 10_000)
-            parts = [_to_tensor(X[i : i + 10_000], scaler, stack) for i in starts]
+            parts = [to_tensor(X[i : i + 10_000], scaler, stack) for i in starts]
             x = torch.cat(parts)
         else:
 
             def x(index: torch.Tensor) -> torch.Tensor:
-                return _to_tensor(X[index.numpy()], scaler, stack)
+                return to_tensor(X[index.numpy()], scaler, stack)
 
         y = None
         if target is not None:
@@ -328,7 +328,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         blocks = []
         with _border.few_threads(stack.theta.numel() * BLOCK):
             for start in range(0, len(X), BLOCK):
-                x = _to_tensor(X[start : start + BLOCK], scaler, stack)
+                x = to_tensor(X[start : start + BLOCK], scaler, stack)
                 out = stack.predict(x)
                 out = out if read is None else read(out, x)
                 blocks.append(out.double().cpu().numpy())
@@ -370,41 +370,5 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         except ValueError:  # fitted on a device that this machine does not have
             device = torch.device("cpu")
         kind = torch.float32 if device.type == "mps" else getattr(torch, dtype)
-        self._stack = _build(self._stack_design, 0, kind, device)
+        self._stack = build_stack(self._stack_design, 0, kind, device)
         self._stack.load(arrays)
-
-
-def _to_tensor(X: Array, scaler: InputScaler | None, stack: Any) -> torch.Tensor:
-    """Scale rows and move them to the stack."""
-    # unscaled values beyond 1e12 would overflow inside the network
-    X = np.clip(X, -FAR, FAR) if scaler is None else scaler.transform(X)
-    return torch.tensor(X, dtype=stack.theta.dtype).to(stack.theta.device)
-
-
-def _build(
-    design: dict[str, Any], seed: int, dtype: torch.dtype, device: torch.device
-) -> Any:
-    """Build the networks of a design with fresh weights."""
-    if design["network"] is None:
-        return MLPStack(
-            design["sizes"],
-            design["n_networks"],
-            activation=design["activation"],
-            dropout=design["dropout"],
-            generator=_border.make_generator(seed),
-            dtype=dtype,
-            device=device,
-        )
-    shape, n_outputs = design["row_shape"], design["sizes"][-1]
-    n_features = shape[0] if len(shape) == 1 else shape
-    modules = build_modules(
-        lambda: design["network"](n_features, n_outputs), design["n_networks"], seed
-    )
-    stack = ModuleStack(modules, dtype=dtype, device=device)
-    example = torch.zeros((2, *shape), dtype=dtype, device=device)
-    if (out := stack.predict(example)).shape[1:] != (2, n_outputs):
-        raise ValueError(
-            f"The module built by 'network' must map {tuple(example.shape)} to "
-            f"{(2, n_outputs)}. It gave {tuple(out.shape[1:])} instead."
-        )
-    return stack

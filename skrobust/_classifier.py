@@ -13,7 +13,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from ._base import NetBase
+from ._base import Call, Fitted, NetBase
 from ._compat import with_callbacks
 from ._params import check_composition, check_stopping, documented, keep
 
@@ -88,19 +88,10 @@ class ClassifierBase(ClassifierMixin, NetBase):
         super()._check_params()
         check_stopping(self)
 
-    def _learn_targets(
-        self,
-        X: Array,
-        y: Any,
-        weights: Array,
-        *,
-        known: bool,
-        partial: bool,
-        classes: Any,
-    ) -> dict[str, Any]:
+    def _learn_targets(self, X: Array, y: Any, weights: Array, call: Call) -> Fitted:
         check_classification_targets(y)
-        y = column_or_1d(y, warn=True)
-        if known:
+        y, classes = column_or_1d(y, warn=True), call.classes
+        if call.resume:
             if classes is not None and not np.array_equal(
                 np.unique(classes), self.classes_
             ):
@@ -109,7 +100,7 @@ class ClassifierBase(ClassifierMixin, NetBase):
                     f"partial_fit, was: {self.classes_!r}"
                 )
             return {"classes_": self.classes_, "n_outputs_": len(self.classes_)}
-        if partial and classes is None:
+        if call.partial and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         found = np.unique(y if classes is None else classes)
         if len(found) < 2:

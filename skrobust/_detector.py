@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin
 
-from ._base import NetBase
+from ._base import Call, Fitted, NetBase
 from ._batch import Batch
 from ._compat import with_callbacks
 from ._params import check_composition, documented, is_number, keep, require
@@ -97,16 +97,7 @@ class DetectorBase(OutlierMixin, NetBase):
     def _needs_y(self) -> bool:
         return False
 
-    def _learn_targets(
-        self,
-        X: Array,
-        y: Any,
-        weights: Array,
-        *,
-        known: bool,
-        partial: bool,
-        classes: Any,
-    ) -> dict[str, Any]:
+    def _learn_targets(self, X: Array, y: Any, weights: Array, call: Call) -> Fitted:
         density = isinstance(self._loss(), NegativeLogLikelihood)
         return {"n_outputs_": 1 if density else int(np.prod(X.shape[1:]))}
 

@@ -130,12 +130,12 @@ n_outputs_ : int
     Outputs of the network.
 n_features_in_ : int
     Columns of X.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (`n_features_in_`,)
     Their names, if X had any.""",
     "network_parameters": """
 hidden_layer_sizes : tuple of int or int, default={hidden_layer_sizes}
     Units of each hidden layer of the default network.
-activation : {'relu', 'tanh', 'logistic', 'leaky_relu', 'identity'}, \\
+activation : {'relu', 'tanh', 'logistic', 'leaky_relu', 'identity'}, \
         default={activation}
     Activation of the hidden layers; 'leaky_relu' has slope 0.1.
 network : callable, default=None

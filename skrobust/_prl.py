@@ -105,7 +105,7 @@ class PRLClassifier(_PRL, ClassifierBase):
     >>> from skrobust.corruption import pairflip
     >>> X, y = make_moons(300, noise=0.1, random_state=0)
     >>> noisy, wrong = pairflip(y, 0.2, random_state=0)
-    >>> model = PRLClassifier(epsilon=0.25, random_state=0).fit(X, noisy)
+    >>> model = PRLClassifier(epsilon=0.2, random_state=0).fit(X, noisy)
     >>> model.score(X, y) > 0.95
     True
     >>> bool(model.inlier_mask_[wrong].mean() < 0.1)
@@ -163,9 +163,10 @@ class PRLRegressor(_PRL, RegressorBase):
     Parameters
     ----------
     epsilon : float, default=0.2
-        Fraction of the training weight to leave out, in [0, 1): the share of wrong
-        targets, rather a little more than less. 0 is plain training. To choose it
-        without clean targets, search over it with a score of
+        Fraction of the training weight to leave out, in [0, 1): the share of grossly
+        wrong targets. Wrong targets that look like right ones need not be left out,
+        so the best value may be smaller than their share. 0 is plain training. To
+        choose it without clean targets, search over it with a score of
         `skrobust.metrics.make_robust_scorer`.
     score : {'loss_gradient', 'gradient', 'loss'}, default='loss_gradient'
         What ranks the rows. 'loss_gradient' (PRL(L)): norm of the loss's derivative

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 
-from ._base import NetBase
+from ._base import Call, Fitted, NetBase
 from ._compat import with_callbacks
 from ._params import check_composition, check_stopping, documented, keep
 from ._scaling import TargetScaler
@@ -83,19 +83,10 @@ class RegressorBase(RegressorMixin, NetBase):
     def _y_options(self) -> dict[str, Any]:
         return {"multi_output": True, "y_numeric": True}
 
-    def _learn_targets(
-        self,
-        X: Array,
-        y: Any,
-        weights: Array,
-        *,
-        known: bool,
-        partial: bool,
-        classes: Any,
-    ) -> dict[str, Any]:
+    def _learn_targets(self, X: Array, y: Any, weights: Array, call: Call) -> Fitted:
         flat = y.ndim == 1 or y.shape[1] == 1
         columns = column_or_1d(y, warn=True)[:, None] if flat else y
-        if known:
+        if call.resume:
             if columns.shape[1] != self.n_outputs_:
                 raise ValueError(
                     f"y has {columns.shape[1]} outputs, but {type(self).__name__} is "

@@ -463,7 +463,8 @@ def test_settings_reach_the_score():
     y = Y_CLASS.copy()
     y[:36] = 1 - y[:36]
     by_trim = [
-        make_robust_scorer(trim=t)(model, X_CLASS, y) for t in (0, 0.1, 0.3, 0.5)
+        make_robust_scorer("log_loss", "trimmed_mean", trim=t)(model, X_CLASS, y)
+        for t in (0, 0.1, 0.3, 0.5)
     ]
     assert (np.diff(by_trim) > 0).all()
     by_blocks = {
@@ -472,7 +473,7 @@ def test_settings_reach_the_score():
     }
     assert len(by_blocks) == 3
     with pytest.raises(ValueError, match="'trim' parameter"):
-        make_robust_scorer(trim=1)(model, X_CLASS, y)
+        make_robust_scorer("log_loss", "trimmed_mean", trim=1)(model, X_CLASS, y)
 
 
 def test_unknown_names():
