@@ -4,6 +4,7 @@ from ._classifier import NetClassifier
 from ._detector import NetOutlierDetector
 from ._prl import PRLClassifier, PRLRegressor
 from ._regressor import NetRegressor
+from ._relu import ReLUDistributionEstimator
 
 __version__ = "0.1.0"
 
@@ -13,4 +14,5 @@ __all__ = [
     "NetRegressor",
     "PRLClassifier",
     "PRLRegressor",
+    "ReLUDistributionEstimator",
 ]

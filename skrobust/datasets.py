@@ -1,4 +1,4 @@
-"""Real data sets, kept in a data home and downloaded where it lacks them.
+"""Real data sets, kept in a data home and downloaded where it lacks them; generators.
 
 The home is a folder with one NumPy archive for each set,
 ``<home>/<kind>/<name>.npz``, of three kinds: classification, regression and outlier.
@@ -7,6 +7,8 @@ regression, int64 otherwise; 1 marks an outlier), the strings `origin`, `source`
 `note`, and where they are known `feature_names`, `target_names` and further arrays.
 Values are raw: nothing is scaled, and rows keep the order of the origin, which may be
 sorted. A file of your own in this layout is served like the others.
+
+:func:`make_relu_distribution` draws data instead.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from scipy.io import loadmat
 from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
+from ._relu.generator import make_relu_distribution
+
 __all__ = [
     "fetch_classification",
     "fetch_dataset",
@@ -30,6 +34,7 @@ __all__ = [
     "fetch_regression",
     "get_data_home",
     "list_datasets",
+    "make_relu_distribution",
 ]
 
 KINDS = ("classification", "outlier", "regression")

@@ -9,6 +9,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skrobust
 
+# A check asks for few iterations, and some of its data follow no model at all.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
 ESTIMATORS = [
     skrobust.NetClassifier(),
     skrobust.NetRegressor(),
@@ -17,6 +20,10 @@ ESTIMATORS = [
     skrobust.PRLRegressor(),
     skrobust.PRLClassifier(score="gradient", co_training=True),
     skrobust.PRLRegressor(score="gradient", co_training=True),
+    skrobust.ReLUDistributionEstimator(),
+    skrobust.ReLUDistributionEstimator(solver="newton"),
+    skrobust.ReLUDistributionEstimator(solver="gd", filter="trimmed_mean"),
+    skrobust.ReLUDistributionEstimator(solver="sgd", angle="paper"),
 ]
 
 

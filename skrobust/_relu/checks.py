@@ -1,0 +1,98 @@
+"""Checks of the estimator's parameters and weights, in scikit-learn's words."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_non_negative,
+)
+
+_CHOICES: dict[str, tuple[str | None, ...]] = {
+    "solver": ("likelihood", "newton", "gd", "sgd"),
+    "filter": ("median", "trimmed_mean", None),
+    "angle": ("corrected", "two_quadrant", "paper"),
+    "learning_rate": ("invscaling", "constant"),
+}
+
+
+def check_parameters(estimator: Any) -> None:
+    """Refuse parameters of a ReLUDistributionEstimator that are out of range.
+
+    Raises
+    ------
+    ValueError
+        Names the parameter, what it must be, and what it is.
+    """
+    p = estimator.get_params()
+    for name, allowed in _CHOICES.items():
+        if p[name] not in allowed:
+            _refuse(p, name, "one of " + ", ".join(repr(a) for a in allowed))
+    for name in ("contamination", "trim"):
+        if not _is_real(p[name], 0.0, 0.5):
+            _refuse(p, name, "a float in the range [0, 0.5)")
+    if not _is_real(p["radius"], 1.0 + 1e-9, np.inf):
+        _refuse(p, "radius", "a float in the range (1, inf)")
+    if p["tol"] is not None and not _is_real(p["tol"], 0.0, np.inf):
+        _refuse(p, "tol", "None or a float in the range [0, inf)")
+    if p["max_iter"] is not None and not _is_count(p["max_iter"]):
+        _refuse(p, "max_iter", "None or an int in the range [1, inf)")
+    if p["n_batches"] != "auto" and not _is_count(p["n_batches"]):
+        _refuse(p, "n_batches", "'auto' or an int in the range [1, inf)")
+
+
+def _refuse(parameters: dict[str, Any], name: str, wanted: str) -> None:
+    raise ValueError(
+        f"The {name!r} parameter of ReLUDistributionEstimator must be {wanted}. "
+        f"Got {parameters[name]!r} instead."
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return bool(
+        isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+    )
+
+
+def _is_real(value: Any, low: float, high: float) -> bool:
+    return isinstance(value, Real) and low <= float(value) < high
+
+
+def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray:
+    """Return weights as a float64 array, in scikit-learn's words where they fail.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,) or None
+        None means ones.
+    X : array-like
+        What is weighted.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+
+    Raises
+    ------
+    ValueError
+        For weights that are negative, not finite, all zero, or of another length.
+    """
+    n = X.shape[0]
+    if sample_weight is None:
+        return np.ones(n)
+    weights = check_array(
+        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+    )
+    if weights.ndim != 1:
+        raise ValueError(
+            f"Sample weights must be 1D array or scalar, got {weights.ndim}D array."
+        )
+    check_consistent_length(X, weights)
+    check_non_negative(weights, "`sample_weight`")
+    if not weights.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weights
