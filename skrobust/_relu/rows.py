@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-_CHUNK = 1 << 22  # entries hashed at once: bounds the scratch memory
+_CHUNK = 1 << 17  # entries hashed at once: a chunk that stays in the cache
 
 
 def row_order(X: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
