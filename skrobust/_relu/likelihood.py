@@ -105,24 +105,43 @@ def _fit_clean(data: RowData, model: RowModel | None) -> RowModel:
     return replace(model, margins=margins, full=full, correlation=R)
 
 
-def _iterate(data: RowData, model: RowModel, n_steps: int, tol: float) -> RowModel:
-    """Alternate expectation and maximisation until the network's parameters settle."""
+def _iterate(
+    data: RowData,
+    model: RowModel,
+    n_steps: int,
+    tol: float,
+    goal: float = -np.inf,
+) -> RowModel:
+    """Alternate expectation and maximisation until the network's parameters settle.
+
+    Also stop where the log-likelihood would miss the goal even if the steps left
+    gained twice as much as the last: gains shrink from step to step.
+    """
     model, shares = _expect(data, model)
     converged = False
     step = 0
-    for step in range(1, n_steps + 1):  # noqa: B007
+    for step in range(1, n_steps + 1):
         old = model
         model, shares = _expect(data, _maximise(data, model, shares))
-        m, o = model.margins, old.margins
-        moved = max(
-            np.abs((m.mean - o.mean) / m.scale).max(),
-            np.abs(m.scale / o.scale - 1.0).max(),
-            np.abs(model.correlation - old.correlation).max(),
-        )
-        if moved < tol:
+        if _movement(model, old) < tol:
             converged = True
             break
+        # The first step only mends the start.
+        gained = abs(model.log_likelihood - old.log_likelihood)
+        hope = model.log_likelihood + 2.0 * (n_steps - step) * gained
+        if step > 1 and hope < goal:
+            break
     return replace(model, n_iter=model.n_iter + step, converged=converged)
+
+
+def _movement(new: RowModel, old: RowModel) -> float:
+    """Largest change of standardised means, log scales and correlations."""
+    m, o = new.margins, old.margins
+    return max(
+        np.abs((m.mean - o.mean) / m.scale).max(),
+        np.abs(m.scale / o.scale - 1.0).max(),
+        np.abs(new.correlation - old.correlation).max(),
+    )
 
 
 def _seeds(data: RowData, model: RowModel) -> list[Cluster]:
@@ -237,11 +256,11 @@ def _search(sample: RowData, model: RowModel) -> tuple[RowModel, int] | None:
     base, _ = _expect(sample, model)
     best, gain = None, 0.0
     for trial, cost in _proposals(sample, base):
-        trial = _iterate(sample, trial, 8, 1e-3)
+        needed = base.log_likelihood + _gain_needed(cost, sample.weights)
+        trial = _iterate(sample, trial, 8, 1e-3, goal=needed + gain)
         if trial.clean_share < 0.5 or _mere_misfit(sample, trial):
             continue
-        more = trial.log_likelihood - base.log_likelihood
-        more -= _gain_needed(cost, sample.weights)
+        more = trial.log_likelihood - needed
         if more > gain:
             best, gain = (trial, cost), more
     return best
