@@ -116,7 +116,7 @@ def summary(found: pd.DataFrame, task: str) -> str:
     order = list(dict.fromkeys(found["method"]))
     digits = 1 if task == "classification" else 3
     n_seeds = found["seed"].nunique()
-    parts = [f"# PRL and its baselines: {task}, {n_seeds} seeds", ""]
+    parts = [f"# PRL and its baselines: {task} (seeds: {n_seeds})", ""]
     for keys, title in ((["noise", "rate"], "By corruption"), (["set"], "By data set")):
         table = found.pivot_table("score", keys, "method", sort=False)[order]
         parts += [f"## {title} (mean over the rest)", "", to_markdown(table, digits)]
