@@ -45,7 +45,7 @@ def digits(seed):
     return X, pairflip(y, 0.3, random_state=seed)[0], X_test, y_test
 
 
-def human_labels(seed, n=3000):
+def human_labels(seed, n=2000):
     """Draw images from CIFAR-10 with one careless person's labels (CIFAR-10N)."""
     found = fetch_classification("cifar10n_hog", download_if_missing=False)
     X, wrong, n_train = found.data, found.y_worse_label, int(found.n_train)
