@@ -8,7 +8,9 @@ regression, int64 otherwise; 1 marks an outlier), the strings `origin`, `source`
 Values are raw: nothing is scaled, and rows keep the order of the origin, which may be
 sorted. A file of your own in this layout is served like the others.
 
-:func:`make_relu_distribution` draws data instead.
+Data are drawn instead by :func:`make_teacher_regression`, :func:`make_spirals`,
+:func:`make_signs` and :func:`make_relu_distribution`: the simulations of the papers,
+with their corruptions.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from scipy.io import loadmat
 from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
+from ._generators import make_signs, make_spirals, make_teacher_regression
 from ._relu.generator import make_relu_distribution
 
 __all__ = [
@@ -35,6 +38,9 @@ __all__ = [
     "get_data_home",
     "list_datasets",
     "make_relu_distribution",
+    "make_signs",
+    "make_spirals",
+    "make_teacher_regression",
 ]
 
 KINDS = ("classification", "outlier", "regression")

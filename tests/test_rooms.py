@@ -38,7 +38,11 @@ TABLE = {
     # A method of its own, with no network to train: a folder that is one room.
     "_relu": ({"numpy", "scipy", "sklearn"}, set()),
     # Generators are drawn where their distribution lives and offered here.
-    "datasets": ({"numpy", "pandas", "scipy", "sklearn"}, {"_relu.generator"}),
+    "_generators": ({"numpy", "sklearn"}, set()),
+    "datasets": (
+        {"numpy", "pandas", "scipy", "sklearn"},
+        {"_generators", "_relu.generator"},
+    ),
 }
 
 
