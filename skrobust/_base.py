@@ -89,8 +89,12 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         """Robust validation score of outputs (K, n, n_outputs)."""
         raise NotImplementedError
 
+    def _training_weights(self, X: Array, weights: Array) -> Array:
+        """Weights to train with: 0 for rows that training is not to see."""
+        return weights
+
     def _finish(self, X: Array, weights: Array) -> None:
-        """Compute further fitted attributes from the rows trained on."""
+        """Compute further fitted attributes from the rows and weights given."""
 
     # -- fitting -----------------------------------------------------------------
     def _fit(self, X: Any, y: Any, sample_weight: Any, **options: Any) -> Any:
@@ -119,7 +123,8 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         self._check_params()
         resume = self.__sklearn_is_fitted__() and (partial or self.warm_start)
         X, y = self._check_arrays(X, y, reset=not resume)
-        weights = _border.check_weights(sample_weight, len(X))
+        given = _border.check_weights(sample_weight, len(X))
+        weights = self._training_weights(X, given)
         used = np.flatnonzero(weights)
         data, w = (X, y), weights[used]
         if len(used) < len(weights):  # indexing would copy a memory map
@@ -141,7 +146,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
             final = posterior(progress.stack, rows, recipe, context).mean(0)
         vars(self).update(self._attributes(progress, about))
         self._keep_weights(used, len(weights), w, final.double().cpu().numpy())
-        self._finish(X, w)
+        self._finish(data[0], given)
 
     def _check_arrays(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
         X, y = _border.to_numpy(X), _border.to_numpy(y)

@@ -8,12 +8,20 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin
+from sklearn.utils.validation import check_is_fitted
 
 from ._base import Call, Fitted, NetBase
 from ._batch import Batch
 from ._compat import with_callbacks
-from ._params import check_composition, documented, is_number, keep, require
-from ._scaling import weighted_quantile
+from ._contamination import EPSILON, conformal_p_values, fence, held_out, threshold
+from ._params import (
+    check_composition,
+    documented,
+    is_number,
+    keep,
+    require,
+    require_number,
+)
 from .criteria import NegativeLogLikelihood
 
 Array = NDArray[Any]
@@ -90,6 +98,10 @@ class DetectorBase(OutlierMixin, NetBase):
 
     def _check_params(self) -> None:
         super()._check_params()
+        self._check_contamination()
+        require_number(self, "calibration_fraction", 0, 1)
+
+    def _check_contamination(self) -> None:
         c = self.contamination
         ok = (isinstance(c, str) and c == "auto") or (is_number(c) and 0 <= c <= 0.5)
         require(self, "contamination", ok, "'auto' or a float in the range [0.0, 0.5]")
@@ -104,19 +116,105 @@ class DetectorBase(OutlierMixin, NetBase):
     def _encode(self, y: Any, about: dict[str, Any]) -> None:
         return None
 
-    def _finish(self, X: Array, weights: Array) -> None:
-        self.offset_ = self._threshold(self._scores(X), weights)
+    def _trimmed_fraction(self) -> float:
+        """Return what training leaves out, for detectors that have ``epsilon``."""
+        if self.epsilon is not None:
+            return self.epsilon
+        return EPSILON if self.contamination == "auto" else self.contamination
 
-    def _threshold(self, scores: Array, weights: Array) -> float:
+    def _training_weights(self, X: Array, weights: Array) -> Array:
+        return np.where(held_out(X, self.calibration_fraction), 0.0, weights)
+
+    def _finish(self, X: Array, weights: Array) -> None:
+        self.training_scores_, self._prior = self._scores(X), weights
+        self.offset_ = self._offset(self.contamination)
+        out = held_out(X, self.calibration_fraction) & (weights > 0)
+        self._calibration = self.training_scores_[out], weights[out]
+
+    def _offset(self, contamination: float | str) -> float:
         """Return the score below which a row is an outlier."""
-        if self.contamination == "auto":
-            return _fence(scores, weights)
-        order = np.argsort(scores, kind="stable")
-        ranked, mass = scores[order], np.cumsum(weights[order])
-        # floor(contamination * mass) of the mass lies below, up to ties
-        cut = np.floor(self.contamination * mass[-1] * (1 + 1e-12))
-        at = np.searchsorted(mass, cut, side="right")
-        return _between(ranked, min(at, len(ranked) - 1))
+        there = self._prior > 0
+        scores, weights = self.training_scores_[there], self._prior[there]
+        if contamination != "auto":
+            return threshold(scores, weights, contamination)
+        if isinstance(self._fitted_loss, NegativeLogLikelihood):
+            return -fence(-scores, weights)
+        # errors are positive and skewed, so their logarithms are judged
+        return -float(np.exp(fence(np.log(np.maximum(-scores, 1e-300)), weights)))
+
+    def set_contamination(self, contamination: float | str) -> Any:
+        """Move the threshold of a fitted detector; nothing is trained again.
+
+        Parameters
+        ----------
+        contamination : float in [0, 0.5] or "auto"
+            As the parameter of that name, which takes this value. What training left
+            out stays as it was.
+
+        Returns
+        -------
+        self
+            With a new ``offset_``.
+        """
+        check_is_fitted(self)
+        before, self.contamination = self.contamination, contamination
+        try:
+            self._check_contamination()
+        except ValueError:
+            self.contamination = before
+            raise
+        self.offset_ = self._offset(contamination)
+        return self
+
+    def p_values(self, X: ArrayLike, X_calibration: ArrayLike | None = None) -> Array:
+        """Conformal p-values: how unusual a row is among rows kept from training.
+
+        With m calibration rows, k of them at or below the score of a row, its p-value
+        is ``(k + 1) / (m + 1)``. A new row that comes from where the calibration rows
+        come from has a p-value of at most ``a`` with probability at most ``a``,
+        whatever the network and the data, on average over calibration sets. No p-value
+        falls below ``1 / (m + 1)``.
+
+        Outliers among the calibration rows, a share c of them, mostly have low scores
+        and so make p-values larger: fewer outliers are found, and p-values hardly fall
+        below c. In the worst case, where they look perfectly normal, a normal row has
+        a p-value of at most ``a`` with probability ``a / (1 - c)``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            New rows. Rows trained on get p-values that are too large.
+        X_calibration : array-like of shape (m, n_features), default=None
+            Rows that were not given to ``fit``, preferably free of outliers. None:
+            those that ``calibration_fraction`` held out.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            In (0, 1]; small for outliers.
+
+        Raises
+        ------
+        ValueError
+            If there are no calibration rows.
+
+        References
+        ----------
+        S. Bates, E. Candes, L. Lei, Y. Romano, M. Sesia, "Testing for outliers with
+        conformal p-values", 2023.
+        """
+        scores = self.score_samples(X)
+        known, weights = self._calibration
+        if X_calibration is not None:
+            known = self.score_samples(X_calibration)
+            weights = np.ones(len(known))
+        if len(known) == 0:
+            raise ValueError(
+                f"p_values of {type(self).__name__} need rows that training has not "
+                "seen. Set calibration_fraction, for instance to 0.2, and fit again, "
+                "or pass X_calibration."
+            )
+        return conformal_p_values(scores, known, weights)
 
     def _scores(self, X: Array) -> Array:
         loss = self._fitted_loss
@@ -170,25 +268,6 @@ class DetectorBase(OutlierMixin, NetBase):
         return np.where(self.decision_function(X) >= 0, 1, -1)
 
 
-def _between(ranked: Array, at: int) -> float:
-    """Return a threshold below ``ranked[at]`` and above the next lower score.
-
-    In the middle of the gap, so that rounding never moves a training row across.
-    """
-    here = ranked[at]
-    slack = 1e-9 * max(abs(here), np.finfo(float).tiny)
-    lower = ranked[ranked < here - slack]
-    return float((here + lower[-1]) / 2 if len(lower) else here - slack)
-
-
-def _fence(scores: Array, weights: Array) -> float:
-    """Return the median plus three robust standard deviations, of log losses."""
-    logs = np.log(np.maximum(-scores, 1e-300))[:, None]
-    center = weighted_quantile(logs, [0.5], weights)
-    spread = 1.4826 * weighted_quantile(np.abs(logs - center), [0.5], weights)
-    return -float(np.exp(center + 3 * spread)[0, 0])
-
-
 @documented
 class NetOutlierDetector(DetectorBase):
     """Neural network outlier detector that trains through any composition of steps.
@@ -204,11 +283,7 @@ class NetOutlierDetector(DetectorBase):
     criterion : str, Loss or callable, default='reconstruction_error'
         The loss, see `skrobust.criteria.as_loss`. With ``network`` it may also be
         'negative_log_likelihood' of a network with a single output.
-    contamination : float or "auto", default=0.1
-        Fraction of outliers in the training rows, in [0, 0.5]; it sets ``offset_``
-        and nothing else. 0 puts the threshold at the lowest training score. 'auto'
-        puts it where the logarithm of the loss exceeds its median by three robust
-        standard deviations (1.4826 times the median absolute deviation).
+    {contamination_parameters}
     n_networks : int, default=1
         Networks trained side by side; scores are averaged.
     code_size : int, default=10
@@ -218,8 +293,7 @@ class NetOutlierDetector(DetectorBase):
 
     Attributes
     ----------
-    offset_ : float
-        ``decision_function = score_samples - offset_``. It may be set by hand.
+    {detector_attributes}
     sample_weight_ : ndarray of shape (n_samples,)
         Weight of each training row after the steps' last word.
     inlier_mask_ : ndarray of shape (n_samples,)
@@ -244,6 +318,7 @@ class NetOutlierDetector(DetectorBase):
         *,
         criterion="reconstruction_error",
         contamination=0.1,
+        calibration_fraction=0.0,
         n_networks=1,
         code_size=10,
         hidden_layer_sizes=(64, 64),

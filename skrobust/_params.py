@@ -119,6 +119,30 @@ def documented(cls: type) -> type:
 
 
 SHARED_DOCS = {
+    "contamination_parameters": """
+contamination : float or "auto", default=0.1
+    Fraction of outliers in the training rows, in [0, 0.5]; it sets ``offset_``. Exactly
+    ``floor(contamination * n_samples)`` of them fall below, except where the boundary
+    runs through rows of equal scores: these all stay inliers. 0, for clean training
+    rows, puts the threshold just below the lowest of their scores. 'auto' puts it where
+    the logarithm of the loss exceeds its median by three robust standard deviations
+    (1.4826 times the median absolute deviation); a negative log likelihood is judged
+    as it is. `set_contamination` moves the threshold later.
+calibration_fraction : float, default=0.0
+    Share of the rows that training does not see, in [0, 1), so that `p_values` can
+    compare new rows with them. They are chosen by a hash of their values, so their
+    number is not exact. With 0 all rows are trained on, and `p_values` needs
+    calibration rows of your own.""",
+    "epsilon_parameter": """
+epsilon : float, default=None
+    Share of every batch that training leaves out, in [0, 1): the rows with the
+    highest loss. None: ``contamination``, or 0.1 where that is 'auto'.""",
+    "detector_attributes": """
+offset_ : float
+    ``decision_function = score_samples - offset_``. It may be set by hand;
+    ``set_contamination`` moves it by a share of the training rows.
+training_scores_ : ndarray of shape (n_samples,)
+    ``score_samples`` of the rows given to ``fit``, from which thresholds are read.""",
     "fitted_attributes": """
 n_iter_ : int
     Epochs done.

@@ -16,6 +16,7 @@ ESTIMATORS = [
     skrobust.NetClassifier(),
     skrobust.NetRegressor(),
     skrobust.NetOutlierDetector(),
+    skrobust.NetOutlierDetector(contamination="auto", calibration_fraction=0.2),
     skrobust.PRLClassifier(),
     skrobust.PRLRegressor(),
     skrobust.PRLClassifier(score="gradient", co_training=True),

@@ -33,6 +33,7 @@ TABLE = {
     "_stack": ({"numpy", "torch"}, {"_nets"}),
     "_modules": ({"torch"}, {"_ghost"}),
     "_train": ({"torch"}, {"_batch", "_comm", "steps"}),
+    "_contamination": ({"numpy"}, {"_relu.rows", "_scaling"}),
     "corruption": ({"numpy", "sklearn"}, set()),
     "metrics": ({"numpy", "scipy", "sklearn"}, set()),
     # A method of its own, with no network to train: a folder that is one room.

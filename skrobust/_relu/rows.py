@@ -13,7 +13,12 @@ _CHUNK = 1 << 17  # entries hashed at once: a chunk that stays in the cache
 
 
 def row_order(X: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
-    """Order rows by a salted hash of their values; equal rows become neighbours.
+    """Order rows by their `row_keys`; equal rows become neighbours."""
+    return np.argsort(row_keys(X, random_state), kind="stable")
+
+
+def row_keys(X: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
+    """Hash rows by their values, with a salt.
 
     Parameters
     ----------
@@ -24,8 +29,8 @@ def row_order(X: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
 
     Returns
     -------
-    ndarray of shape (n_samples,)
-        Indices that sort the rows by their hash.
+    ndarray of shape (n_samples,), uint64
+        The same for equal rows, spread evenly over all 64-bit numbers.
     """
     bits = np.dtype(f"u{X.dtype.itemsize}")
     draws = random_state.randint(0, 2**63 - 1, size=X.shape[1], dtype=np.int64)
@@ -40,7 +45,7 @@ def row_order(X: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
         _mix(words)
         keys[start : start + step] = np.einsum("ij,j->i", words, salt)
     _mix(keys)
-    return np.argsort(keys, kind="stable")
+    return keys
 
 
 def _mix(words: np.ndarray) -> None:

@@ -1,0 +1,85 @@
+"""From scores to decisions: thresholds, rows held out, conformal p-values.
+
+Scores are those of `score_samples`: the higher, the more normal.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._relu.rows import row_keys
+from ._scaling import weighted_quantile
+
+Array = NDArray[Any]
+
+EPSILON = 0.1  # what training leaves out where nothing is known of contamination
+_ROUNDING = 1e-9  # scores nearer than this, relatively, count as equal
+
+
+def threshold(scores: Array, weights: Array, contamination: float) -> float:
+    """Return a threshold that floor(contamination * mass) of the mass lies below.
+
+    Equal scores cannot be told apart: where the boundary runs through a group of
+    them, the whole group stays above.
+
+    Parameters
+    ----------
+    scores, weights : ndarray of shape (n,)
+    contamination : float in [0, 0.5]
+    """
+    order = np.argsort(scores, kind="stable")
+    ranked, mass = scores[order], np.cumsum(weights[order])
+    # a hair more: 0.29 * 100 is 28.999999999999996
+    cut = np.floor(contamination * mass[-1] * (1 + 1e-12))
+    at = min(np.searchsorted(mass, cut, side="right"), len(ranked) - 1)
+    here = ranked[at]
+    slack = _ROUNDING * max(abs(here), np.finfo(float).tiny)
+    lower = ranked[ranked < here - slack]
+    # in the middle of the gap: rounding never moves a training row across
+    return float((here + lower[-1]) / 2 if len(lower) else here - slack)
+
+
+def fence(values: Array, weights: Array) -> float:
+    """Return the median plus three robust standard deviations."""
+    column = values[:, None]
+    center = weighted_quantile(column, [0.5], weights)
+    spread = 1.4826 * weighted_quantile(np.abs(column - center), [0.5], weights)
+    return float((center + 3 * spread)[0, 0])
+
+
+def held_out(X: Array, fraction: float) -> NDArray[np.bool_]:
+    """Choose rows by a hash of their values, about a fraction of them.
+
+    Whether a row is chosen depends on the row alone. So equal rows go together, a
+    weight means repetition, and a row that one call of ``partial_fit`` holds out no
+    other call trains on.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, ...)
+    fraction : float in [0, 1)
+    """
+    if fraction == 0:
+        return np.zeros(len(X), dtype=bool)
+    rows = X.reshape(len(X), -1).astype(np.float64, copy=False)
+    chosen = row_keys(rows, np.random.RandomState(0)) < fraction * 2.0**64
+    return chosen & ~chosen.all()
+
+
+def conformal_p_values(scores: Array, known: Array, weights: Array) -> Array:
+    """Rank scores among those of rows that training has not seen.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n,)
+    known, weights : ndarray of shape (m,)
+        Scores and weights of the calibration rows.
+    """
+    order = np.argsort(known, kind="stable")
+    mass = np.concatenate([[0.0], np.cumsum(weights[order])])
+    slack = _ROUNDING * np.abs(scores)
+    below = np.searchsorted(known[order], scores + slack, side="right")
+    return (mass[below] + 1) / (mass[-1] + 1)

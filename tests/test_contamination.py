@@ -1,0 +1,205 @@
+"""Laws of thresholds and p-values, for every detector."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+
+import skrobust
+from skrobust._contamination import conformal_p_values, fence, held_out, threshold
+
+SMALL = {"hidden_layer_sizes": (8,), "max_iter": 5, "batch_size": 32, "random_state": 0}
+DETECTORS = {
+    "net": skrobust.NetOutlierDetector(**SMALL),
+    "two nets": skrobust.NetOutlierDetector(n_networks=2, dropout=0.2, **SMALL),
+}
+every = pytest.mark.parametrize("name", DETECTORS)
+X = np.random.default_rng(0).normal(size=(100, 3))
+
+
+def make(name, **params):
+    return clone(DETECTORS[name]).set_params(**params)
+
+
+def n_flagged(detector, X=X):
+    return int((detector.predict(X) == -1).sum())
+
+
+# -- thresholds --------------------------------------------------------------------
+
+
+@every
+@pytest.mark.parametrize("contamination", [0, 0.01, 0.07, 0.1, 0.29, 0.333, 0.5])
+@pytest.mark.parametrize("n", [7, 100])
+def test_exactly_that_many_training_rows_are_flagged(name, contamination, n):
+    model = make(name, contamination=contamination).fit(X[:n])
+    exact = {0.07: 7, 0.29: 29}.get(contamination, int(contamination * n))
+    assert n_flagged(model, X[:n]) == (exact if n == 100 else int(contamination * n))
+
+
+@every
+@pytest.mark.parametrize("to", [0, 0.05, 0.5, "auto"])
+def test_moving_the_threshold_is_fitting_with_it(name, to):
+    moved = make(name, contamination=0.2).fit(X)
+    before = moved.score_samples(X)
+    assert moved.set_contamination(to) is moved
+    again = make(name, contamination=to).fit(X)
+    assert moved.offset_ == again.offset_ and moved.contamination == to
+    assert_array_equal(moved.score_samples(X), before)
+    assert_array_equal(moved.predict(X), again.predict(X))
+
+
+@every
+def test_a_threshold_out_of_range_is_refused_and_changes_nothing(name):
+    model = make(name).fit(X)
+    before = model.offset_
+    for bad in (-0.1, 0.6, "many", None):
+        with pytest.raises(ValueError, match="'contamination' parameter"):
+            model.set_contamination(bad)
+    assert model.offset_ == before and model.contamination == 0.1
+
+
+@every
+@pytest.mark.parametrize("contamination", [0, 0.1, 0.3, "auto"])
+def test_fit_predict_is_fit_then_predict(name, contamination):
+    model = make(name, contamination=contamination)
+    assert_array_equal(model.fit_predict(X), clone(model).fit(X).predict(X))
+
+
+@every
+def test_training_scores_are_kept_for_every_row(name):
+    weights = np.ones(len(X))
+    weights[::10] = 0
+    model = make(name).fit(X, sample_weight=weights)
+    assert_allclose(model.training_scores_, model.score_samples(X), rtol=1e-10)
+    rest = make(name).fit(X[weights > 0])
+    assert model.offset_ == pytest.approx(rest.offset_, rel=1e-10)
+
+
+@every
+def test_equal_rows_stay_together_and_are_never_too_many(name):
+    doubled = np.repeat(X[:30], 3, axis=0)
+    for contamination in (0.05, 0.1, 0.25):
+        model = make(name, contamination=contamination).fit(doubled)
+        found = (model.predict(doubled) == -1).reshape(-1, 3)
+        assert (found == found[:, :1]).all()
+        assert contamination * 90 - 3 < found.sum() <= contamination * 90
+    same = np.ones((40, 3))
+    assert n_flagged(make(name, contamination=0.3).fit(same), same) == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_weight_moves_the_threshold_as_repetition_does(seed):
+    rng = np.random.default_rng(seed)
+    scores, times = rng.normal(size=20), rng.integers(1, 4, 20)
+    for contamination in (0.0, 0.1, 0.37, 0.5):
+        weighted = threshold(scores, times.astype(float), contamination)
+        repeated = threshold(
+            np.repeat(scores, times), np.ones(times.sum()), contamination
+        )
+        assert weighted == pytest.approx(repeated)
+        below = times[scores < weighted].sum()
+        assert below <= contamination * times.sum() < below + times.max()
+
+
+def test_the_fence_ignores_outliers_and_follows_the_scale():
+    rng = np.random.default_rng(0)
+    values, ones = rng.normal(size=1000), np.ones(1000)
+    clean = fence(values, ones)
+    assert fence(3 * values - 7, ones) == pytest.approx(3 * clean - 7)
+    values[:100] = 1e9
+    assert clean < fence(values, ones) < clean + 1
+
+
+# -- hard data -----------------------------------------------------------------------
+
+
+def hard_rows():
+    flat = X.copy()
+    flat[:, 0] = 5.0
+    far = X.copy()
+    far[0], far[1, 2] = 1e30, -1e30
+    yield "constant column", flat
+    yield "all constant", np.ones((20, 3))
+    yield "duplicates", np.repeat(X[:5], 8, axis=0)
+    yield "far away", far
+    yield "few rows", X[:3]
+    yield "one row", X[:1]
+    yield "one column", X[:, :1]
+
+
+@every
+@pytest.mark.parametrize(("kind", "rows"), list(hard_rows()), ids=lambda v: str(v)[:15])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("contamination", ["auto", 0.1])
+def test_scores_are_numbers_whatever_the_rows(name, kind, rows, dtype, contamination):
+    rows = rows.astype(dtype)
+    model = make(name, contamination=contamination).fit(rows)
+    for said in (model.score_samples(rows), model.decision_function(rows)):
+        assert said.dtype == np.float64 and np.isfinite(said).all()
+    assert np.isfinite(model.score_samples(rows * 1e6 + 1e30)).all()
+    if contamination == 0.1:
+        assert n_flagged(model, rows) <= len(rows) // 10
+
+
+# -- p-values ------------------------------------------------------------------------
+
+
+@every
+def test_p_values_need_rows_that_training_has_not_seen(name):
+    model = make(name).fit(X)
+    with pytest.raises(ValueError, match="calibration_fraction"):
+        model.p_values(X)
+    new = np.random.default_rng(1).normal(size=(50, 3))
+    assert model.p_values(X, X_calibration=new).shape == (len(X),)
+
+
+@every
+def test_held_out_rows_cannot_move_the_networks(name):
+    model = make(name, calibration_fraction=0.3).fit(X)
+    out = held_out(X, 0.3)
+    assert 10 < out.sum() < 50
+    kept = make(name).fit(X[~out])
+    assert_allclose(model.score_samples(X), kept.score_samples(X), rtol=1e-9)
+    assert not model.sample_weight_[out].any() and n_flagged(model) == 10
+    assert_array_equal(held_out(X[::-1], 0.3)[::-1], out)
+    assert_array_equal(held_out(np.repeat(X, 2, axis=0), 0.3), np.repeat(out, 2))
+    assert_array_equal(held_out(X.astype(np.float32), 0), np.zeros(len(X), bool))
+
+
+@every
+def test_p_values_fall_with_the_score(name):
+    model = make(name, calibration_fraction=0.3).fit(X)
+    rows = np.random.default_rng(2).normal(size=(200, 3)) * 2
+    scores, p = model.score_samples(rows), model.p_values(rows)
+    m = held_out(X, 0.3).sum()
+    assert (np.diff(p[np.argsort(scores)]) >= 0).all()
+    assert p.min() >= 1 / (m + 1) and p.max() <= 1
+    assert model.p_values([[50.0, -50.0, 50.0]]) == pytest.approx(1 / (m + 1))
+
+
+def test_p_values_of_normal_rows_are_not_too_small():
+    rng = np.random.default_rng(0)
+    levels, found = np.array([0.05, 0.1, 0.2]), []
+    for _ in range(25):
+        rows = rng.standard_t(5, size=(300, 3))
+        model = make("net", calibration_fraction=0.4, random_state=0).fit(rows[:100])
+        found.append((model.p_values(rows[100:])[:, None] <= levels).mean(0))
+    assert (np.mean(found, 0) <= levels + 0.01).all()
+    assert (np.mean(found, 0) >= levels - 0.05).all()
+
+
+def test_outliers_among_the_calibration_rows_cost_power_not_validity():
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=(2000, 1))[:, 0]
+    known = np.r_[rng.normal(size=180), rng.normal(-8, 1, size=20)]
+    p = conformal_p_values(normal, known, np.ones(200))
+    assert (p <= 0.2).mean() < 0.2
+    assert conformal_p_values(np.array([-6.0]), known, np.ones(200)) > 0.1
+    weights = rng.integers(1, 4, 200)
+    assert_allclose(
+        conformal_p_values(normal, known, weights),
+        conformal_p_values(normal, np.repeat(known, weights), np.ones(weights.sum())),
+    )
