@@ -51,8 +51,25 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
     )
 
     # -- what a method declares --------------------------------------------------
+    _input_scaler = InputScaler  # scales inputs and comes back from a stored state
+    _automatic: tuple[str, ...] = ("batch_size",)  # counts that may be "auto"
+
+    def _build(
+        self, design: dict[str, Any], seed: int, dtype: torch.dtype, device: Any
+    ) -> Any:
+        """Build the networks of a design with fresh weights."""
+        return build_stack(design, seed, dtype, device)
+
     def _steps(self) -> tuple[Any, ...]:
         return tuple(self.steps)
+
+    def _epochs(self, n_rows: int, mass: float) -> int:
+        """Largest number of epochs, for so many rows of so much weight in all."""
+        return self.max_iter
+
+    def _steps_within(self, n_epochs: int) -> tuple[Any, ...]:
+        """Return the steps of a method whose schedule depends on all epochs."""
+        return self._steps()
 
     def _networks(self) -> int:
         return self.n_networks
@@ -138,8 +155,10 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
             held_out = X[outer], target[outer]
             X, target, w, used = X[inner], target[inner], w[inner], used[inner]
         context = Context(self._loss(), progress.n_epochs, progress.stack.generator)
-        recipe = self._recipe(len(X))
-        watch = self._watch(data, progress, held_out, about, partial)
+        n_epochs = self._epochs(len(X), float(w.sum()))
+        recipe = self._recipe(len(X), n_epochs)
+        n_epochs = 1 if partial else n_epochs
+        watch = self._watch(data, progress, held_out, about, n_epochs, partial)
         with _border.few_threads(progress.stack.theta.numel() * recipe.batch_size):
             rows = self._rows(X, target, w, progress)
             run_epochs(rows, progress, recipe, context, watch)
@@ -188,7 +207,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         """Build networks, optimizer and scaling, or take up the fitted ones."""
         scaler = self._scaler if resume else None
         if self.standardize and X.ndim == 2 and (partial or not resume):
-            fresh = InputScaler.fit(X, weights)
+            fresh = self._input_scaler.fit(X, weights)
             scaler = fresh if scaler is None else scaler.merge(fresh)
         device = _border.pick_device(self.device)
         seed = _border.draw_seed(self.random_state)
@@ -199,7 +218,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         else:
             dtype = _border.pick_dtype(self.dtype, X.dtype, device)
             design = self._design(X.shape[1:], n_outputs)
-            stack = build_stack(design, seed, dtype, device)
+            stack = self._build(design, seed, dtype, device)
         optimizer = self._optimizer(stack)
         # far apart, so that first weights, order and dropout are independent draws
         order = _border.make_generator(seed + 2**32)
@@ -227,9 +246,9 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
             return Adam(stack.theta)
         return SGD(stack.theta, self.momentum, self.nesterovs_momentum)
 
-    def _recipe(self, n: int) -> Recipe:
+    def _recipe(self, n: int, n_epochs: int) -> Recipe:
         size = 256 if self.batch_size == "auto" else self.batch_size
-        lr, end = self.learning_rate_init, self.max_iter
+        lr, end = self.learning_rate_init, n_epochs
 
         def step_size(epoch: int) -> float:
             if self.learning_rate == "constant":
@@ -238,7 +257,8 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
 
         loss = self._loss()
         steps = tuple(
-            s.bound(loss) if isinstance(s, Reweight) else s for s in self._steps()
+            s.bound(loss) if isinstance(s, Reweight) else s
+            for s in self._steps_within(n_epochs)
         )
         decays = self.alpha, self.weight_decay, self.clip_norm
         return Recipe(steps, min(size, n), step_size, *decays)
@@ -270,13 +290,13 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         progress: Progress,
         held_out: Any,
         about: dict[str, Any],
+        n_epochs: int,
         partial: bool,
     ) -> Watch:
         def validate() -> float:
             outputs = self._apply(held_out[0], progress.stack, progress.scaler)
             return self._score_outputs(outputs, held_out[1])
 
-        n_epochs = 1 if partial else self.max_iter
         return Watch(
             n_epochs=n_epochs,
             tol=self.tol,
@@ -369,11 +389,11 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         if arrays is None:
             return
         if self._scaler is not None:
-            self._scaler = InputScaler(**self._scaler)
+            self._scaler = self._input_scaler(**self._scaler)
         try:
             device = _border.pick_device(self.device)
         except ValueError:  # fitted on a device that this machine does not have
             device = torch.device("cpu")
         kind = torch.float32 if device.type == "mps" else getattr(torch, dtype)
-        self._stack = build_stack(self._stack_design, 0, kind, device)
+        self._stack = self._build(self._stack_design, 0, kind, device)
         self._stack.load(arrays)

@@ -85,10 +85,9 @@ def check_network(est: Any) -> None:
     require_number(est, "weight_decay", 0)
     require_number(est, "momentum", 0, 1)
     require_number(est, "tol", 0)
-    for name in ("max_iter", "n_iter_no_change"):
-        require_count(est, name)
-    if est.batch_size != "auto":
-        require_count(est, "batch_size")
+    for name in ("batch_size", "max_iter", "n_iter_no_change"):
+        if name not in est._automatic or getattr(est, name) != "auto":
+            require_count(est, name)
     if est.clip_norm is not None:
         require_number(est, "clip_norm", 0, open_low=True)
 

@@ -97,7 +97,7 @@ class InputScaler:
             + part * other.variance
             + part * (1 - part) * gap**2
         )
-        return InputScaler(mean, variance, total)
+        return type(self)(mean, variance, total)
 
     @property
     def scale(self) -> Array:

@@ -182,6 +182,11 @@ class NegativeLogLikelihood(Loss):
     def value(self, output: Tensor, target: Any) -> Tensor:  # noqa: D102
         return -output.squeeze(-1)
 
+    def value_and_gradient(  # noqa: D102
+        self, output: Tensor, target: Any
+    ) -> tuple[Tensor, Tensor]:
+        return self.value(output, target), torch.full_like(output, -1)
+
 
 @dataclass(frozen=True)
 class ReconstructionError(SquaredError):
