@@ -18,14 +18,13 @@ from ._compat import CallbackSupportMixin, Silence
 from ._optim import SGD, Adam
 from ._params import check_network
 from ._progress import Progress, Watch, run_epochs
-from ._scaling import InputScaler
+from ._scaling import BLOCK, InputScaler
 from ._train import Recipe, posterior
 from .criteria import Loss, as_loss
 from .steps import Context, Reweight
 
 Array = NDArray[Any]
 
-BLOCK = 1024  # rows predicted at a time: small blocks stay in the cache
 IN_MEMORY = 2**30  # bytes of X above which rows are read batch by batch
 
 
@@ -268,8 +267,8 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         device, dtype = stack.theta.device, stack.theta.dtype
         x: Any
         if X.nbytes <= IN_MEMORY:
-            starts = range(0, len(X), 10_000)
-            parts = [to_tensor(X[i : i + 10_000], scaler, stack) for i in starts]
+            starts = range(0, len(X), BLOCK)
+            parts = [to_tensor(X[i : i + BLOCK], scaler, stack) for i in starts]
             x = torch.cat(parts)
         else:
 

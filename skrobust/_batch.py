@@ -103,7 +103,11 @@ class Rows:
         # index_select: several times faster here than x[there]
         x = self.x.index_select(0, there) if self.in_memory else self.x(index)
         y = None if self.y is None else self._targets(self.y.index_select(0, there))
-        return self._batch(x, y, self.weights.index_select(0, there)[None])
+        if self.unit is None:
+            weights = self.weights.index_select(0, there)
+        else:  # one number for all: rules need not look at each
+            weights = self.weights[:1].expand(len(there))
+        return self._batch(x, y, weights[None])
 
     def _targets(self, y: Tensor) -> Tensor:
         if not self.n_classes:

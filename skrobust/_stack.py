@@ -197,8 +197,8 @@ class MLPStack:
         total = None
         for a, delta in zip(tape.inputs, self._pull(tape, gradient), strict=True):
             # |delta a^T|^2 + |delta|^2: the weights' share and the biases'
-            size = (delta * delta).sum(-1)
-            size.addcmul_((a * a).sum(-1), size)
+            size = torch.linalg.vecdot(delta, delta)
+            size.addcmul_(torch.linalg.vecdot(a, a), size)
             total = size if total is None else total.add_(size)
         return total.sqrt_()
 

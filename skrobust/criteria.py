@@ -98,7 +98,7 @@ class CrossEntropy(Loss):
     ) -> tuple[Tensor, Tensor]:
         log_p = torch.log_softmax(output, -1)
         gradient = log_p.exp().sub_(target)
-        return log_p.mul_(target).sum(-1).neg_(), gradient
+        return torch.linalg.vecdot(log_p, target).neg_(), gradient
 
 
 @dataclass(frozen=True)

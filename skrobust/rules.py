@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -108,6 +109,11 @@ class Trim:
         if isinstance(epsilon, (float, int)) and epsilon == 0:
             return weights
         order = scores.argsort(dim=-1, stable=True)
+        if weights.stride(-1) == 0 and isinstance(epsilon, (float, int)):
+            # one number for all rows: what is kept of each rank is known beforehand
+            part = _kept(scores.shape[-1], epsilon, scores.dtype, scores.device)
+            whole = torch.empty_like(scores).scatter_(-1, order, part.expand_as(order))
+            return whole.mul_(weights)
         ranked = weights.gather(-1, order)
         mass = ranked.cumsum(-1)
         kept = mass.narrow(-1, -1, 1) * (1 - epsilon)
@@ -206,3 +212,10 @@ def chain(*rules: Rule) -> Chain:
 
 
 _TINY = 1e-30
+
+
+@lru_cache(maxsize=16)
+def _kept(n: int, epsilon: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Part of each of n equal rows that trimming keeps, from the lowest score up."""
+    rank = torch.arange(n, dtype=dtype, device=device)
+    return (n * (1 - epsilon) - rank).clamp_(0, 1)
