@@ -137,8 +137,8 @@ def to_markdown(table: pd.DataFrame, digits: int) -> str:
     return "\n".join([*lines, ""])
 
 
-def run(task: str, quick: bool, jobs: int, seeds: int | None) -> None:
-    """Run one task's cells and write its table."""
+def run(task: str, quick: bool, jobs: int, seeds: int | None, resume: bool) -> None:
+    """Run one task's cells and write its table; ``resume`` keeps the stored seeds."""
     sets = {"classification": CLASSIFICATION, "regression": REGRESSION, "lakes": LAKES}
     noise = {
         "classification": LABEL_NOISE,
@@ -148,16 +148,20 @@ def run(task: str, quick: bool, jobs: int, seeds: int | None) -> None:
     seeds = 1 if quick else seeds or (5 if task == "regression" else 3)
     stem = RESULTS / f"prl_{task}{'_quick' if quick else ''}"
     RESULTS.mkdir(exist_ok=True)
-    rows: list[dict] = []
-    for seed in range(seeds):  # written after each, so that a stop loses little
+    found = pd.DataFrame()
+    if resume and stem.with_suffix(".csv").exists():
+        found = pd.read_csv(stem.with_suffix(".csv"))
+    known = set(found["seed"]) if len(found) else set()
+    for seed in set(range(seeds)) - known:
+        # written after each, so that a stop loses little
         cells = [
             (task, name, *corrupted, seed)
             for name in (sets[task][:2] if quick else sets[task])
             for corrupted in noise[task]
         ]
         done = Parallel(jobs, verbose=1)(delayed(one_cell)(*cell) for cell in cells)
-        rows += [row for part in done for row in part]
-        found = pd.DataFrame(rows)
+        new = pd.DataFrame([row for part in done for row in part])
+        found = pd.concat([found, new], ignore_index=True)
         found.round(5).to_csv(stem.with_suffix(".csv"), index=False)
         stem.with_suffix(".md").write_text(summary(found, task))
     print(summary(found, task))
@@ -170,6 +174,7 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seeds", type=int, help="default 3, of regression 5")
+    parser.add_argument("--resume", action="store_true", help="keep stored seeds")
     options = parser.parse_args()
     for task in options.task or tasks:
-        run(task, options.quick, options.jobs, options.seeds)
+        run(task, options.quick, options.jobs, options.seeds, options.resume)
