@@ -38,6 +38,8 @@ TABLE = {
     "metrics": ({"numpy", "scipy", "sklearn"}, set()),
     # A method of its own, with no network to train: a folder that is one room.
     "_relu": ({"numpy", "scipy", "sklearn"}, set()),
+    # Displays read fitted attributes and know no estimator of the house.
+    "inspection": ({"matplotlib", "numpy", "sklearn"}, set()),
     # Generators are drawn where their distribution lives and offered here.
     "_generators": ({"numpy", "sklearn"}, set()),
     "datasets": (

@@ -1,0 +1,154 @@
+"""Contours of a score over two columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_array
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+from sklearn.utils.validation import check_is_fitted
+
+from ._common import Display, innermost, row_scores
+
+Array = NDArray[Any]
+
+
+class ScoreContourDisplay(Display):
+    """Contours of a detector's score, or of a log density, over two columns.
+
+    Parameters
+    ----------
+    xx0, xx1 : ndarray of shape (grid_resolution, grid_resolution)
+        The grid, as `numpy.meshgrid` makes it.
+    response : ndarray of shape (grid_resolution, grid_resolution)
+        The score at each point of the grid.
+    threshold : float, default=None
+        Drawn as a line around what is called normal.
+    labels : tuple of two str, default=("", "")
+        Names of the axes.
+
+    Attributes
+    ----------
+    ax_, figure_ : matplotlib Axes and Figure
+    surface_ : matplotlib QuadContourSet
+    threshold_ : matplotlib QuadContourSet or None
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from skrobust import NetOutlierDetector
+    >>> from skrobust.inspection import ScoreContourDisplay
+    >>> X, _ = make_moons(100, noise=0.1, random_state=0)
+    >>> detector = NetOutlierDetector(code_size=1, random_state=0, max_iter=20).fit(X)
+    >>> ScoreContourDisplay.from_estimator(detector, X)
+    <...>
+    """
+
+    def __init__(
+        self,
+        *,
+        xx0: Array,
+        xx1: Array,
+        response: Array,
+        threshold: float | None = None,
+        labels: tuple[str, str] = ("", ""),
+    ):
+        self.xx0, self.xx1, self.response = xx0, xx1, response
+        self.threshold = threshold
+        self.labels = labels
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        *,
+        grid_resolution: int = 100,
+        margin: float = 0.1,
+        levels: int | ArrayLike = 12,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> ScoreContourDisplay:
+        """Draw the ``score_samples`` of a fitted estimator around the rows of X.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted to two columns, with ``score_samples``. Where it has ``offset_``,
+            that level is drawn as a line.
+        X : array-like of shape (n_samples, 2)
+            Rows that the grid is to cover; they are not drawn.
+        grid_resolution : int, default=100
+            Points of the grid on each axis.
+        margin : float, default=0.1
+            Room around the rows, as a part of their range.
+        levels : int or array-like, default=12
+            Number of levels, or the levels. A number is spread over the upper 90 %
+            of the grid's scores, because densities fall without end.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+        **kwargs : dict
+            Passed to matplotlib's ``contourf``.
+
+        Returns
+        -------
+        display : ScoreContourDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If X does not have two columns, or there is no ``score_samples``.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        check_is_fitted(estimator)
+        rows = check_array(X)
+        if rows.shape[1] != 2:
+            raise ValueError(
+                f"Contours need X with two columns, got {rows.shape[1]} features."
+            )
+        low, high = rows.min(0), rows.max(0)
+        room = margin * np.where(high > low, high - low, 1.0)
+        lines = np.linspace(low - room, high + room, grid_resolution)
+        xx0, xx1 = np.meshgrid(*lines.T)
+        grid = np.column_stack([xx0.ravel(), xx1.ravel()]).astype(rows.dtype)
+        names = [str(name) for name in getattr(X, "columns", ("", ""))]
+        response = row_scores(estimator, _like(X, grid)).reshape(xx0.shape)
+        display = cls(
+            xx0=xx0,
+            xx1=xx1,
+            response=response,
+            threshold=getattr(innermost(estimator), "offset_", None),
+            labels=(names[0], names[1]),
+        )
+        return display.plot(ax=ax, levels=levels, **kwargs)
+
+    def plot(
+        self, ax: Any = None, *, levels: int | ArrayLike = 12, **kwargs: Any
+    ) -> ScoreContourDisplay:
+        """Draw on ``ax``, or on a new figure; options go to ``contourf``."""
+        ax = self._start(ax)
+        if np.ndim(levels) == 0:
+            low, high = np.quantile(self.response, [0.1, 1.0])
+            levels = np.linspace(low, high if high > low else low + 1, int(levels))
+        grid = self.xx0, self.xx1, self.response
+        options = {"levels": levels, "extend": "min", **kwargs}
+        self.surface_ = ax.contourf(*grid, **options)
+        self.threshold_ = None
+        if self.threshold is not None:
+            line = {"colors": "black", "linestyles": "--"}
+            self.threshold_ = ax.contour(*grid, levels=[self.threshold], **line)
+        ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
+        return self
+
+
+def _like(X: Any, values: Array) -> Any:
+    """Return an array as the kind of table that X is, with the names of its columns."""
+    if hasattr(X, "iloc"):  # pandas
+        return type(X)(values, columns=list(X.columns))
+    if hasattr(X, "columns"):  # polars
+        return type(X)(values, schema=list(X.columns))
+    return values

@@ -1,0 +1,178 @@
+"""Scores of a detector, and its threshold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+
+from ._common import Display, innermost, row_scores
+
+Array = NDArray[Any]
+
+
+class ScoreHistogramDisplay(Display):
+    """Histogram of a detector's scores, with the threshold.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n_samples,)
+        The higher, the more normal.
+    threshold : float, default=None
+        Rows with lower scores are called outliers.
+    outlier_mask : array-like of bool of shape (n_samples,), default=None
+        Which rows are known to be outliers; they get a histogram of their own.
+    bins : int or array-like, default=50
+        Number of bins, or their edges. Bins of equal width reach to six interquartile
+        ranges beyond the quartiles, but no further than the scores and the threshold
+        do. Scores beyond the outermost edges count in the outermost bins, so that no
+        row is left out and one wild row does not flatten the rest.
+
+    Attributes
+    ----------
+    edges : ndarray of shape (n_bins + 1,)
+    counts : ndarray of shape (n_bins,)
+        Rows in each bin that are not known to be outliers.
+    outlier_counts : ndarray of shape (n_bins,), or None
+    ax_, figure_ : matplotlib Axes and Figure
+    stairs_, outlier_stairs_ : matplotlib StepPatch, the second may be None
+    threshold_line_ : matplotlib Line2D or None
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrobust import NetOutlierDetector
+    >>> from skrobust.inspection import ScoreHistogramDisplay
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> detector = NetOutlierDetector(random_state=0, max_iter=20).fit(X)
+    >>> ScoreHistogramDisplay.from_estimator(detector, X)
+    <...>
+    """
+
+    def __init__(
+        self,
+        *,
+        scores: ArrayLike,
+        threshold: float | None = None,
+        outlier_mask: ArrayLike | None = None,
+        bins: int | ArrayLike = 50,
+    ):
+        self.scores = column_or_1d(np.asarray(scores, dtype=float))
+        self.threshold = threshold
+        odd = np.zeros(len(self.scores), bool)
+        if outlier_mask is not None:
+            odd = column_or_1d(np.asarray(outlier_mask)).astype(bool)
+            check_consistent_length(self.scores, odd)
+        self.outlier_mask = odd
+        self.edges = _edges(self.scores, threshold, bins)
+        inside = np.clip(self.scores, self.edges[0], self.edges[-1])
+        self.counts = np.histogram(inside[~odd], self.edges)[0]
+        self.outlier_counts = (
+            None if outlier_mask is None else np.histogram(inside[odd], self.edges)[0]
+        )
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        *,
+        outlier_mask: ArrayLike | None = None,
+        bins: int | ArrayLike = 50,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> ScoreHistogramDisplay:
+        """Draw the ``score_samples`` of a fitted detector, and its ``offset_``.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted, with ``score_samples``: any detector of this package or of
+            scikit-learn, also at the end of a pipeline.
+        X : array-like of shape (n_samples, n_features)
+            Rows to score.
+        outlier_mask, bins : see the class
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+        **kwargs : dict
+            Passed to matplotlib's ``stairs``.
+
+        Returns
+        -------
+        display : ScoreHistogramDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If it has no ``score_samples``.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        return cls.from_predictions(
+            row_scores(estimator, X),
+            threshold=getattr(innermost(estimator), "offset_", None),
+            outlier_mask=outlier_mask,
+            bins=bins,
+            ax=ax,
+            **kwargs,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        scores: ArrayLike,
+        *,
+        threshold: float | None = None,
+        outlier_mask: ArrayLike | None = None,
+        bins: int | ArrayLike = 50,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> ScoreHistogramDisplay:
+        """Draw scores; the parameters are those of the class and of ``plot``."""
+        check_matplotlib_support(f"{cls.__name__}.from_predictions")
+        display = cls(
+            scores=scores, threshold=threshold, outlier_mask=outlier_mask, bins=bins
+        )
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(self, ax: Any = None, **kwargs: Any) -> ScoreHistogramDisplay:
+        """Draw on ``ax``, or on a new figure; options go to both histograms."""
+        ax = self._start(ax)
+        options = {"fill": True, "alpha": 0.6, **kwargs}
+        known = self.outlier_counts is not None
+        self.stairs_ = ax.stairs(
+            self.counts, self.edges, label="inliers" if known else None, **options
+        )
+        self.outlier_stairs_ = self.threshold_line_ = None
+        if known:
+            self.outlier_stairs_ = ax.stairs(
+                self.outlier_counts,
+                self.edges,
+                label="outliers",
+                **{"color": "C3", **options},
+            )
+        if self.threshold is not None:
+            self.threshold_line_ = ax.axvline(
+                self.threshold, color="black", linestyle="--", label="threshold"
+            )
+        if known or self.threshold is not None:
+            ax.legend()
+        ax.set(xlabel="score (higher is more normal)", ylabel="rows")
+        return self
+
+
+def _edges(scores: Array, threshold: float | None, bins: Any) -> Array:
+    """Return the edges of the bins, see `ScoreHistogramDisplay`."""
+    if np.ndim(bins):
+        return np.asarray(bins, dtype=float)
+    low, high = np.quantile(scores, [0.25, 0.75])
+    reach = 6 * (high - low)
+    ends = scores if threshold is None else np.append(scores, threshold)
+    first, last = max(ends.min(), low - reach), min(ends.max(), high + reach)
+    if threshold is not None:
+        first, last = min(first, threshold), max(last, threshold)
+    return np.histogram_bin_edges([first, last], int(bins))

@@ -1,0 +1,139 @@
+"""Rows that training kept, and rows that it trimmed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+
+from ._common import Display, fitted, innermost
+
+Array = NDArray[Any]
+
+
+class KeptRowsDisplay(Display):
+    """Training rows in the plane: those that training kept, and those it trimmed.
+
+    Two columns are drawn as they are. More are standardised and projected on two
+    principal components, both learned from the kept rows, since outliers would turn
+    the plane towards themselves. One column is drawn against the number of the row.
+
+    Parameters
+    ----------
+    points : array-like of shape (n_samples, 2)
+    inlier_mask : array-like of bool of shape (n_samples,)
+    labels : tuple of two str, default=("", "")
+        Names of the axes.
+
+    Attributes
+    ----------
+    ax_, figure_ : matplotlib Axes and Figure
+    kept_, trimmed_ : matplotlib PathCollection
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skrobust import PRLClassifier
+    >>> from skrobust.inspection import KeptRowsDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = PRLClassifier(max_iter=20, random_state=0).fit(X, y)
+    >>> KeptRowsDisplay.from_estimator(model, X)
+    <...>
+    """
+
+    def __init__(
+        self,
+        *,
+        points: ArrayLike,
+        inlier_mask: ArrayLike,
+        labels: tuple[str, str] = ("", ""),
+    ):
+        self.points = np.asarray(points)
+        self.inlier_mask = np.asarray(inlier_mask, dtype=bool)
+        self.labels = labels
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, X: ArrayLike, *, ax: Any = None, **kwargs: Any
+    ) -> KeptRowsDisplay:
+        """Draw the ``inlier_mask_`` of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted, with ``inlier_mask_``; it may be the last step of a pipeline or
+            the best estimator of a search.
+        X : array-like of shape (n_samples, n_features)
+            The rows it was fitted to, in their order. Those that it was not trained
+            on (weight zero, or held out by early stopping) are outside the mask too,
+            and cannot be told from the trimmed ones.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+        **kwargs : dict
+            Passed to matplotlib's ``scatter``.
+
+        Returns
+        -------
+        display : KeptRowsDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If it keeps no mask, or X has another number of rows.
+        """
+        mask = fitted(innermost(estimator), "inlier_mask_")
+        return cls.from_predictions(X, mask, ax=ax, **kwargs)
+
+    @classmethod
+    def from_predictions(
+        cls, X: ArrayLike, inlier_mask: ArrayLike, *, ax: Any = None, **kwargs: Any
+    ) -> KeptRowsDisplay:
+        """Draw rows and a mask of your own; see ``from_estimator``."""
+        check_matplotlib_support(f"{cls.__name__}.from_predictions")
+        names = list(getattr(X, "columns", []))
+        X = check_array(X, allow_nd=True, dtype=[np.float64, np.float32])
+        kept = column_or_1d(np.asarray(inlier_mask)).astype(bool)
+        check_consistent_length(X, kept)
+        points, labels = _plane(X.reshape(len(X), -1), kept, names)
+        display = cls(points=points, inlier_mask=kept, labels=labels)
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(self, ax: Any = None, **kwargs: Any) -> KeptRowsDisplay:
+        """Draw on ``ax``, or on a new figure; options go to both clouds."""
+        ax = self._start(ax)
+        kept, out = self.points[self.inlier_mask], self.points[~self.inlier_mask]
+        first = {"s": 12, "color": "C0", "alpha": 0.5, "label": f"kept: {len(kept)}"}
+        second = {
+            "s": 24,
+            "color": "C3",
+            "marker": "x",
+            "label": f"trimmed: {len(out)}",
+        }
+        self.kept_ = ax.scatter(*kept.T, **{**first, **kwargs})
+        self.trimmed_ = ax.scatter(*out.T, **{**second, **kwargs})
+        ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
+        ax.legend()
+        return self
+
+
+def _plane(X: Array, kept: Array, names: list[Any]) -> tuple[Array, tuple[str, str]]:
+    """Bring rows to two dimensions; return points and names of the axes."""
+    if X.shape[1] == 1:
+        label = str(names[0]) if names else "x0"
+        return np.column_stack([np.arange(len(X)), X]), ("row", label)
+    if X.shape[1] == 2:
+        first, second = names or ("x0", "x1")
+        return X, (str(first), str(second))
+    base = X[kept] if kept.sum() > 1 else X
+    scaler = StandardScaler().fit(base)
+    pca = PCA(2, random_state=0).fit(scaler.transform(base))
+    one, two = (f"component {i + 1} ({s:.0%})" for i, s in
+                enumerate(pca.explained_variance_ratio_))  # fmt: skip
+    return pca.transform(scaler.transform(X)), (one, two)
