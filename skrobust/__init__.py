@@ -3,6 +3,7 @@
 from ._classifier import NetClassifier
 from ._detector import NetOutlierDetector
 from ._prl import PRLClassifier, PRLRegressor
+from ._rca import RCAOutlierDetector
 from ._regressor import NetRegressor
 from ._relu import ReLUDistributionEstimator
 
@@ -14,5 +15,6 @@ __all__ = [
     "NetRegressor",
     "PRLClassifier",
     "PRLRegressor",
+    "RCAOutlierDetector",
     "ReLUDistributionEstimator",
 ]

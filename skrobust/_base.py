@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _border
 from ._batch import Rows
-from ._building import build_stack, to_tensor
+from ._building import build_stack, merge_equal_rows, to_tensor
 from ._compat import CallbackSupportMixin, Silence
 from ._optim import SGD, Adam
 from ._params import check_network
@@ -48,6 +48,8 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         "https://skrobust.readthedocs.io/en/latest/generated/"
         "{estimator_module}.{estimator_name}.html"
     )
+
+    _named_networks: tuple[str, ...] = ()  # strings that `network` may be
 
     # -- what a method declares --------------------------------------------------
     _input_scaler = InputScaler  # scales inputs and comes back from a stored state
@@ -105,9 +107,13 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         """Robust validation score of outputs (K, n, n_outputs)."""
         raise NotImplementedError
 
-    def _training_weights(self, X: Array, weights: Array) -> Array:
-        """Weights to train with: 0 for rows that training is not to see."""
-        return weights
+    def _batch_rows(self, n: int) -> int:
+        """Rows of a batch, of n."""
+        return min(256 if self.batch_size == "auto" else self.batch_size, n)
+
+    def _prepare(self, X: Array, weights: Array, resume: bool) -> tuple[Array, Array]:
+        """Rows and weights to train with: 0 for rows that training is not to see."""
+        return X, weights
 
     def _finish(self, X: Array, weights: Array) -> None:
         """Compute further fitted attributes from the rows and weights given."""
@@ -140,7 +146,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         resume = self.__sklearn_is_fitted__() and (partial or self.warm_start)
         X, y = self._check_arrays(X, y, reset=not resume)
         given = _border.check_weights(sample_weight, len(X))
-        weights = self._training_weights(X, given)
+        X, weights = self._prepare(X, given, resume)
         used = np.flatnonzero(weights)
         data, w = (X, y), weights[used]
         if len(used) < len(weights):  # indexing would copy a memory map
@@ -158,12 +164,17 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         recipe = self._recipe(len(X), n_epochs)
         n_epochs = 1 if partial else n_epochs
         watch = self._watch(data, progress, held_out, about, n_epochs, partial)
+        total, place = w, np.arange(len(w))
+        if progress.stack.has_modes and recipe.batch_size == len(X):
+            # equal rows share what is drawn for them, like one of their weight
+            X, target, total, place = merge_equal_rows(X, target, w)
         with _border.few_threads(progress.stack.theta.numel() * recipe.batch_size):
-            rows = self._rows(X, target, w, progress)
+            rows = self._rows(X, target, total, progress)
             run_epochs(rows, progress, recipe, context, watch)
             final = posterior(progress.stack, rows, recipe, context).mean(0)
         vars(self).update(self._attributes(progress, about))
-        self._keep_weights(used, len(weights), w, final.double().cpu().numpy())
+        left = (final.double().cpu().numpy() / total)[place] * w
+        self._keep_weights(used, len(weights), w, left)
         self._finish(data[0], given)
 
     def _check_arrays(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
@@ -177,7 +188,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         return True
 
     def _X_options(self) -> dict[str, Any]:
-        allow_nd = self.network is not None
+        allow_nd = callable(self.network)
         return {"dtype": [np.float64, np.float32], "allow_nd": allow_nd}
 
     def _given_validation(self, X_val: Any, y_val: Any, about: dict[str, Any]) -> Any:
@@ -246,7 +257,6 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         return SGD(stack.theta, self.momentum, self.nesterovs_momentum)
 
     def _recipe(self, n: int, n_epochs: int) -> Recipe:
-        size = 256 if self.batch_size == "auto" else self.batch_size
         lr, end = self.learning_rate_init, n_epochs
 
         def step_size(epoch: int) -> float:
@@ -260,7 +270,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
             for s in self._steps_within(n_epochs)
         )
         decays = self.alpha, self.weight_decay, self.clip_norm
-        return Recipe(steps, min(size, n), step_size, *decays)
+        return Recipe(steps, self._batch_rows(n), step_size, *decays)
 
     def _rows(self, X: Array, target: Any, weights: Array, progress: Progress) -> Rows:
         stack, scaler = progress.stack, progress.scaler
@@ -365,7 +375,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         """Describe the estimator to scikit-learn."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = self.network is not None
+        tags.input_tags.three_d_array = callable(self.network)
         return tags
 
     # -- persistence -------------------------------------------------------------

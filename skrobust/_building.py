@@ -12,6 +12,7 @@ from . import _border
 from ._modules import ModuleStack, build_modules
 from ._scaling import FAR, InputScaler
 from ._stack import MLPStack
+from ._vae import VariationalAutoencoder
 
 Array = NDArray[Any]
 
@@ -31,10 +32,15 @@ def build_stack(
             device=device,
         )
     shape, n_outputs = design["row_shape"], design["sizes"][-1]
-    n_features = shape[0] if len(shape) == 1 else shape
-    modules = build_modules(
-        lambda: design["network"](n_features, n_outputs), design["n_networks"], seed
-    )
+
+    def factory() -> torch.nn.Module:
+        if design["network"] == "vae":
+            d, *hidden, _ = design["sizes"]
+            code_size = (n_outputs - d) // 2
+            return VariationalAutoencoder(d, hidden, code_size, design["activation"])
+        return design["network"](shape[0] if len(shape) == 1 else shape, n_outputs)
+
+    modules = build_modules(factory, design["n_networks"], seed)
     stack = ModuleStack(modules, dtype=dtype, device=device)
     example = torch.zeros((2, *shape), dtype=dtype, device=device)
     if (out := stack.predict(example)).shape[1:] != (2, n_outputs):
@@ -50,3 +56,21 @@ def to_tensor(X: Array, scaler: InputScaler | None, stack: Any) -> torch.Tensor:
     # unscaled values beyond 1e12 would overflow inside the network
     X = np.clip(X, -FAR, FAR) if scaler is None else scaler.transform(X)
     return torch.tensor(X, dtype=stack.theta.dtype).to(stack.theta.device)
+
+
+def merge_equal_rows(
+    X: Array, target: Array | None, weights: Array
+) -> tuple[Array, Array | None, Array, Array]:
+    """Return distinct rows in one order, their total weights, and each row's place.
+
+    The order depends on the rows' values alone.
+    """
+    columns = [X.reshape(len(X), -1)]
+    if target is not None:
+        columns.append(target.reshape(len(X), -1))
+    _, first, place = np.unique(
+        np.hstack(columns), axis=0, return_index=True, return_inverse=True
+    )
+    place = place.reshape(-1)
+    total = np.bincount(place, weights, len(first))
+    return X[first], None if target is None else target[first], total, place

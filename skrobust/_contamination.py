@@ -42,12 +42,20 @@ def threshold(scores: Array, weights: Array, contamination: float) -> float:
     return float((here + lower[-1]) / 2 if len(lower) else here - slack)
 
 
-def fence(values: Array, weights: Array) -> float:
-    """Return the median plus three robust standard deviations."""
-    column = values[:, None]
+def automatic_threshold(scores: Array, weights: Array) -> float:
+    """Return the median score minus three robust standard deviations.
+
+    Follows any shift and scaling of the scores, so errors, log densities and sums of
+    standardised losses are judged alike.
+
+    Parameters
+    ----------
+    scores, weights : ndarray of shape (n,)
+    """
+    column = scores[:, None]
     center = weighted_quantile(column, [0.5], weights)
     spread = 1.4826 * weighted_quantile(np.abs(column - center), [0.5], weights)
-    return float((center + 3 * spread)[0, 0])
+    return float((center - np.maximum(3 * spread, _ROUNDING * np.abs(center)))[0, 0])
 
 
 def held_out(X: Array, fraction: float) -> NDArray[np.bool_]:

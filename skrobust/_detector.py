@@ -13,7 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 from ._base import Call, Fitted, NetBase
 from ._batch import Batch
 from ._compat import with_callbacks
-from ._contamination import EPSILON, conformal_p_values, fence, held_out, threshold
+from ._contamination import (
+    EPSILON,
+    automatic_threshold,
+    conformal_p_values,
+    held_out,
+    threshold,
+)
 from ._params import (
     check_composition,
     documented,
@@ -122,25 +128,25 @@ class DetectorBase(OutlierMixin, NetBase):
             return self.epsilon
         return EPSILON if self.contamination == "auto" else self.contamination
 
-    def _training_weights(self, X: Array, weights: Array) -> Array:
-        return np.where(held_out(X, self.calibration_fraction), 0.0, weights)
+    def _prepare(self, X: Array, weights: Array, resume: bool) -> tuple[Array, Array]:
+        self.calibration_mask_ = held_out(X, self.calibration_fraction) & (weights > 0)
+        return X, np.where(self.calibration_mask_, 0.0, weights)
 
     def _finish(self, X: Array, weights: Array) -> None:
-        self.training_scores_, self._prior = self._scores(X), weights
+        self._conclude(self._scores(X), weights)
+
+    def _conclude(self, scores: Array, weights: Array) -> None:
+        """Keep the scores of the rows given to ``fit``; set the threshold."""
+        self.training_scores_, self._prior = scores, weights
         self.offset_ = self._offset(self.contamination)
-        out = held_out(X, self.calibration_fraction) & (weights > 0)
-        self._calibration = self.training_scores_[out], weights[out]
 
     def _offset(self, contamination: float | str) -> float:
         """Return the score below which a row is an outlier."""
         there = self._prior > 0
         scores, weights = self.training_scores_[there], self._prior[there]
-        if contamination != "auto":
-            return threshold(scores, weights, contamination)
-        if isinstance(self._fitted_loss, NegativeLogLikelihood):
-            return -fence(-scores, weights)
-        # errors are positive and skewed, so their logarithms are judged
-        return -float(np.exp(fence(np.log(np.maximum(-scores, 1e-300)), weights)))
+        if contamination == "auto":
+            return automatic_threshold(scores, weights)
+        return threshold(scores, weights, contamination)
 
     def set_contamination(self, contamination: float | str) -> Any:
         """Move the threshold of a fitted detector; nothing is trained again.
@@ -204,7 +210,8 @@ class DetectorBase(OutlierMixin, NetBase):
         conformal p-values", 2023.
         """
         scores = self.score_samples(X)
-        known, weights = self._calibration
+        out = self.calibration_mask_
+        known, weights = self.training_scores_[out], self._prior[out]
         if X_calibration is not None:
             known = self.score_samples(X_calibration)
             weights = np.ones(len(known))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ._dropout import fill_mask_
 from ._ghost import row_gradient_norms
 
 _GLOBAL_RNG = threading.Lock()
@@ -57,6 +58,7 @@ class ModuleStack:
         self.n_networks = len(modules)
         self._modules = [m.to(device=device, dtype=dtype).train() for m in modules]
         self.has_modes = not all(_single_mode(m) for m in modules[0].modules())
+        self.droppable = any(isinstance(m, _DROPOUTS) for m in modules[0].modules())
         self.n_outputs = 0  # known after the first forward
         self.generator = None
         self._flatten()
@@ -97,6 +99,15 @@ class ModuleStack:
     def predict(self, x: Tensor) -> Tensor:
         with torch.no_grad():
             return self._run(x, False)
+
+    def thinned(self, generator: torch.Generator) -> ModuleStack:
+        twin = copy.copy(self)
+        twin._modules = copy.deepcopy(self._modules)
+        for module in (m for root in twin._modules for m in list(root.modules())):
+            for name, child in list(module.named_children()):
+                if isinstance(child, _DROPOUTS):
+                    setattr(module, name, _Silenced(child, generator))
+        return twin
 
     def gradient_norms(self, tape: _ModuleTape, gradient: Tensor) -> Tensor:
         norms = [
@@ -154,6 +165,28 @@ class ModuleStack:
 
     def modules(self) -> list[nn.Module]:
         return [m.eval() for m in self._modules]
+
+
+_DROPOUTS = nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d
+
+
+class _Silenced(nn.Module):
+    """Dropout whose draw is made once, for all rows, in evaluation mode too."""
+
+    def __init__(self, dropout: Any, generator: torch.Generator):
+        super().__init__()
+        self.rate, self.generator = dropout.p, generator
+        self.by_channel = not isinstance(dropout, nn.Dropout)
+        self.mask: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.mask is None:
+            shape = [1, x.shape[1], *[1] * (x.ndim - 2)]
+            shape = shape if self.by_channel else [1, *x.shape[1:]]
+            self.mask = x.new_ones(shape)
+            if self.rate > 0:
+                fill_mask_(self.mask, self.rate, self.generator)
+        return x * self.mask
 
 
 def _single_mode(module: nn.Module) -> bool:

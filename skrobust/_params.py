@@ -71,7 +71,10 @@ def check_network(est: Any) -> None:
             "module, or None. Got an instance of "
             f"{type(est.network).__name__} instead."
         )
-    require(est, "network", est.network is None or callable(est.network), "a callable")
+    named = isinstance(est.network, str) and est.network in est._named_networks
+    ok = est.network is None or callable(est.network) or named
+    names = "".join(f"{name!r}, " for name in est._named_networks)
+    require(est, "network", ok, f"{names}None or a callable" if names else "a callable")
     sizes = est.hidden_layer_sizes
     sizes = sizes if isinstance(sizes, tuple | list) else (sizes,)
     ok = all(isinstance(s, Integral) and s > 0 for s in sizes)
@@ -85,9 +88,11 @@ def check_network(est: Any) -> None:
     require_number(est, "weight_decay", 0)
     require_number(est, "momentum", 0, 1)
     require_number(est, "tol", 0)
-    for name in ("batch_size", "max_iter", "n_iter_no_change"):
+    for name in ("batch_size", "max_iter"):
         if name not in est._automatic or getattr(est, name) != "auto":
             require_count(est, name)
+    if est.n_iter_no_change is not None:
+        require_count(est, "n_iter_no_change")
     if est.clip_norm is not None:
         require_number(est, "clip_norm", 0, open_low=True)
 
@@ -111,22 +116,25 @@ def documented(cls: type) -> type:
     defaults = inspect.signature(cls).parameters
     for name, text in SHARED_DOCS.items():
         doc = doc.replace("{" + name + "}", inspect.cleandoc(text))
-    for name in ("hidden_layer_sizes", "activation", "weight_decay", "max_iter"):
-        doc = doc.replace("{" + name + "}", repr(defaults[name].default))
+    for name, parameter in defaults.items():
+        doc = doc.replace("{" + name + "}", repr(parameter.default))
     cls.__doc__ = doc + "\n"
     return cls
 
 
 SHARED_DOCS = {
+    "network_parameters": """
+{layer_parameters}
+{network_parameter}
+{training_parameters}""",
     "contamination_parameters": """
 contamination : float or "auto", default=0.1
     Fraction of outliers in the training rows, in [0, 0.5]; it sets ``offset_``. Exactly
     ``floor(contamination * n_samples)`` of them fall below, except where the boundary
     runs through rows of equal scores: these all stay inliers. 0, for clean training
-    rows, puts the threshold just below the lowest of their scores. 'auto' puts it where
-    the logarithm of the loss exceeds its median by three robust standard deviations
-    (1.4826 times the median absolute deviation); a negative log likelihood is judged
-    as it is. `set_contamination` moves the threshold later.
+    rows, puts the threshold just below the lowest of their scores. 'auto' puts it three
+    robust standard deviations (1.4826 times the median absolute deviation) below their
+    median. `set_contamination` moves the threshold later.
 calibration_fraction : float, default=0.0
     Share of the rows that training does not see, in [0, 1), so that `p_values` can
     compare new rows with them. They are chosen by a hash of their values, so their
@@ -141,7 +149,9 @@ offset_ : float
     ``decision_function = score_samples - offset_``. It may be set by hand;
     ``set_contamination`` moves it by a share of the training rows.
 training_scores_ : ndarray of shape (n_samples,)
-    ``score_samples`` of the rows given to ``fit``, from which thresholds are read.""",
+    ``score_samples`` of the rows given to ``fit``, from which thresholds are read.
+calibration_mask_ : ndarray of shape (n_samples,)
+    Which of them training did not see.""",
     "fitted_attributes": """
 n_iter_ : int
     Epochs done.
@@ -155,36 +165,38 @@ n_features_in_ : int
     Columns of X.
 feature_names_in_ : ndarray of shape (`n_features_in_`,)
     Their names, if X had any.""",
-    "network_parameters": """
+    "layer_parameters": """
 hidden_layer_sizes : tuple of int or int, default={hidden_layer_sizes}
     Units of each hidden layer of the default network.
 activation : {'relu', 'tanh', 'logistic', 'leaky_relu', 'identity'}, \
         default={activation}
-    Activation of the hidden layers; 'leaky_relu' has slope 0.1.
+    Activation of the hidden layers; 'leaky_relu' has slope 0.1.""",
+    "network_parameter": """
 network : callable, default=None
     Factory of your own network, instead of the default one: a class or function
     called with the number of features (the shape of a row when X has more than two
     dimensions) and the number of outputs, that returns a new ``torch.nn.Module``.
     The module maps (n, ...) to (n, n_outputs). A factory and not an instance,
-    because every fit needs fresh weights.
-dropout : float, default=0.0
+    because every fit needs fresh weights.""",
+    "training_parameters": """
+dropout : float, default={dropout}
     Share of hidden units silenced in each training step, in [0, 1).
 solver : {'adam', 'sgd'}, default='adam'
     Optimizer.
-alpha : float, default=0.0001
+alpha : float, default={alpha}
     Strength of the L2 penalty, ``alpha / 2 * |weights|^2`` divided by the weight of
     a batch, as in `sklearn.neural_network.MLPClassifier`.
 weight_decay : float, default={weight_decay}
     Decoupled decay: each step also multiplies the weights by
     ``1 - learning_rate * weight_decay``. Strong decay (1.0) slows the memorising of
     wrong labels and targets, and costs clean data next to nothing.
-batch_size : int or 'auto', default='auto'
+batch_size : int or 'auto', default={batch_size}
     Rows of a training step; 'auto' is ``min(256, n_samples)``. In small batches the
     share of wrong rows varies too much to leave out the same fraction of each.
     Batches are balanced to one row; rows that all fit one batch keep their order.
 learning_rate : {'constant', 'cosine'}, default='constant'
     'cosine' lets the step size fall to zero over ``max_iter`` epochs.
-learning_rate_init : float, default=0.001
+learning_rate_init : float, default={learning_rate_init}
     Step size at the start.
 max_iter : int, default={max_iter}
     Largest number of epochs.
@@ -212,8 +224,8 @@ early_stopping : bool, default=False
 validation_fraction : float, default=0.1
     Part of the rows held out, in (0, 1).""",
     "border_parameters": """
-n_iter_no_change : int, default=10
-    Epochs without improvement before training ends.
+n_iter_no_change : int or None, default={n_iter_no_change}
+    Epochs without improvement before training ends; None: never before ``max_iter``.
 clip_norm : float, default=None
     Largest norm of the gradient of a batch; longer ones are scaled back.
 standardize : bool, default=True

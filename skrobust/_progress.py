@@ -60,8 +60,8 @@ class Watch:
     ----------
     n_epochs : int
         Largest number of epochs.
-    tol, patience : float, int
-        Stop after ``patience`` epochs that improved by less than ``tol``.
+    tol, patience : float, int or None
+        Stop after ``patience`` epochs that improved by less than ``tol``; None: never.
     validate : callable or None
         Gives a validation score, higher is better; None: watch the training loss.
     callbacks : CallbackContext
@@ -74,7 +74,7 @@ class Watch:
 
     n_epochs: int
     tol: float
-    patience: int
+    patience: int | None
     validate: Callable[[], float] | None
     callbacks: Any
     tell: dict[str, Any]
@@ -147,7 +147,7 @@ class _Stopper:
             self.theta.copy_(self.stack.theta)
         self.waited = self.waited + 1 if value < self.best + self.tol else 0
         self.best = max(self.best, value)
-        return self.waited >= self.patience
+        return self.patience is not None and self.waited >= self.patience
 
     def restore(self) -> None:
         """Go back to the best weights, where a validation score found them."""

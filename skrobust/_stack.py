@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import copy
 from contextlib import AbstractContextManager
+from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ._dropout import fill_mask_
 from ._nets import ACTIVATIONS, first_weights, layer_shapes
 
 
@@ -36,6 +38,7 @@ class Stack(Protocol):
     n_networks: int
     n_outputs: int
     has_modes: bool  # False: training and evaluation give the same output
+    droppable: bool  # whether there are units that `thinned` can silence
     generator: torch.Generator | None  # of dropout masks, on the stack's device
 
     def forward(self, x: Tensor, *, training: bool) -> Tape:
@@ -46,6 +49,12 @@ class Stack(Protocol):
 
     def predict(self, x: Tensor) -> Tensor:
         """Run the networks in evaluation mode and keep nothing: (K, n, n_outputs)."""
+
+    def thinned(self, generator: torch.Generator) -> Stack:
+        """Return networks to predict with, some units of which dropout has silenced.
+
+        The draw is one for all rows: each call gives K networks of their own.
+        """
 
     def gradient_norms(self, tape: Any, gradient: Tensor) -> Tensor:
         """Norm of each row's gradient over all parameters of a network, (K, n)."""
@@ -107,14 +116,19 @@ class MLPStack:
         n_networks: int = 1,
         *,
         activation: str = "relu",
-        dropout: float = 0.0,
+        dropout: float | tuple[float, ...] = 0.0,  # of all, or one a network
         generator: torch.Generator,
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
     ):
         self.sizes, self.n_networks, self.n_outputs = sizes, n_networks, sizes[-1]
-        self.activation, self.dropout = activation, dropout
-        self.has_modes = dropout > 0
+        self.activation = activation
+        rates = dropout if isinstance(dropout, tuple) else (dropout,) * n_networks
+        runs = groupby(range(n_networks), key=lambda k: rates[k])
+        ks = [(rate, list(members)) for rate, members in runs if rate > 0]
+        # runs of networks that drop alike: (which, rate)
+        self._drops = [(slice(k[0], k[-1] + 1), rate) for rate, k in ks]
+        self.has_modes = self.droppable = bool(self._drops)
         self.generator = None
         self._act = ACTIVATIONS[activation]
         flat = first_weights(sizes, n_networks, generator)
@@ -155,21 +169,36 @@ class MLPStack:
 
     def forward(self, x: Tensor, *, training: bool) -> _MLPTape:
         a, tape, n = x.expand(self.n_networks, *x.shape), _MLPTape(), len(x)
-        drops = training and self.dropout > 0
+        drops = training and self.droppable
         kind = tape.kind = "train" if drops else "eval"
         for layer, (w, b) in enumerate(zip(self._Wt[:-1], self._b[:-1], strict=True)):
             tape.inputs.append(a)
             z = torch.baddbmm(b, a, w, out=self._room(kind, layer + 1, n))
             a = self._act.apply_(z)
             if drops:
-                keep = 1 - self.dropout
-                mask = torch.empty_like(a).bernoulli_(keep, generator=self.generator)
+                mask = self._room("mask", layer + 1, n)
+                self._draw_(mask, self.generator)
                 # the slope needs the activation before the mask: keep both
-                tape.masks.append((mask.div_(keep), a))
-                a = a * mask
+                tape.masks.append((mask, a))
+                a = torch.mul(a, mask, out=self._room("dropped", layer + 1, n))
         tape.inputs.append(a)
         tape.output = torch.baddbmm(self._b[-1], a, self._Wt[-1])
         return tape
+
+    def _draw_(self, mask: Tensor, generator: torch.Generator | None) -> Tensor:
+        if self._drops[0][0] != slice(0, self.n_networks):
+            mask.fill_(1)
+        for networks, rate in self._drops:
+            fill_mask_(mask[networks], rate, generator)
+        return mask
+
+    def thinned(self, generator: torch.Generator) -> MLPStack:
+        twin = copy.copy(self)
+        twin._Wt = self._Wt[:1]
+        for w in self._Wt[1:]:  # what a silenced unit feeds counts for nothing
+            mask = self._draw_(torch.empty_like(w[:, :, :1]), generator)
+            twin._Wt.append(w * mask)
+        return twin
 
     def predict(self, x: Tensor) -> Tensor:
         a = x.expand(self.n_networks, *x.shape)

@@ -29,6 +29,7 @@ __all__ = [
     "ReconstructionError",
     "Score",
     "SquaredError",
+    "VariationalError",
     "as_loss",
 ]
 
@@ -194,6 +195,29 @@ class ReconstructionError(SquaredError):
 
     def target(self, batch: Batch) -> Tensor:  # noqa: D102
         return batch.x.flatten(1)
+
+
+@dataclass(frozen=True)
+class VariationalError(ReconstructionError):
+    """Squared error of a variational autoencoder plus what its code tells too much.
+
+    Outputs are the reconstruction, then the means and the log variances of the code.
+    With d features this is ``2 / d`` times the negative evidence lower bound of unit
+    normal noise, up to a constant: mean squared error plus ``2 / d`` times the
+    divergence of the code's distribution from the standard normal one.
+
+    References
+    ----------
+    D. Kingma and M. Welling, "Auto-Encoding Variational Bayes", 2014, equation 10.
+    """
+
+    def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        d = target.shape[-1]
+        mean, log_variance = output[..., d:].chunk(2, -1)
+        excess = mean.square() + log_variance.exp() - log_variance - 1
+        return super().value(output[..., :d], target) + excess.sum(-1) / d
+
+    value_and_gradient = Loss.value_and_gradient
 
 
 @dataclass(frozen=True)

@@ -185,11 +185,23 @@ class Cap:
 
 @dataclass(frozen=True)
 class Exchange:
-    """Give every network the weights that the next one chose (Co-teaching)."""
+    """Give every network the weights that the next one chose (Co-teaching).
+
+    Parameters
+    ----------
+    group_size : int, default=None
+        Exchange among so many neighbours each; None: among all networks.
+    """
+
+    group_size: int | None = None
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the weights, moved by one along the network axis."""
-        return weights.expand_as(scores).roll(-1, -2)
+        weights = weights.expand_as(scores)
+        if self.group_size is None:
+            return weights.roll(-1, -2)
+        groups = weights.unflatten(-2, (-1, self.group_size))
+        return groups.roll(-1, -2).flatten(-3, -2)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,11 @@ ESTIMATORS = [
     skrobust.PRLRegressor(),
     skrobust.PRLClassifier(score="gradient", co_training=True),
     skrobust.PRLRegressor(score="gradient", co_training=True),
+    skrobust.RCAOutlierDetector(),
+    skrobust.RCAOutlierDetector(
+        network="vae", imputer="mean", calibration_fraction=0.2, n_networks=3
+    ),
+    skrobust.RCAOutlierDetector("auto", capacities=(0.5, 0.0), n_passes=2),
     skrobust.ReLUDistributionEstimator(),
     skrobust.ReLUDistributionEstimator(solver="newton"),
     skrobust.ReLUDistributionEstimator(solver="gd", filter="trimmed_mean"),

@@ -8,12 +8,22 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 import skrobust
-from skrobust._contamination import conformal_p_values, fence, held_out, threshold
+from skrobust._contamination import (
+    automatic_threshold,
+    conformal_p_values,
+    held_out,
+    threshold,
+)
 
 SMALL = {"hidden_layer_sizes": (8,), "max_iter": 5, "batch_size": 32, "random_state": 0}
 DETECTORS = {
     "net": skrobust.NetOutlierDetector(**SMALL),
     "two nets": skrobust.NetOutlierDetector(n_networks=2, dropout=0.2, **SMALL),
+    "RCA": skrobust.RCAOutlierDetector(n_passes=3, epsilon=0.1, **SMALL),
+    "RCA, two capacities": skrobust.RCAOutlierDetector(
+        capacities=(0.5, 0.0), n_passes=2, epsilon=0.2, **SMALL
+    ),
+    "RCVA": skrobust.RCAOutlierDetector(network="vae", epsilon=0, **SMALL),
 }
 every = pytest.mark.parametrize("name", DETECTORS)
 X = np.random.default_rng(0).normal(size=(100, 3))
@@ -31,7 +41,7 @@ def n_flagged(detector, X=X):
 
 
 @every
-@pytest.mark.parametrize("contamination", [0, 0.01, 0.07, 0.1, 0.29, 0.333, 0.5])
+@pytest.mark.parametrize("contamination", [0, 0.07, 0.29, 0.333, 0.5])
 @pytest.mark.parametrize("n", [7, 100])
 def test_exactly_that_many_training_rows_are_flagged(name, contamination, n):
     model = make(name, contamination=contamination).fit(X[:n])
@@ -104,13 +114,18 @@ def test_a_weight_moves_the_threshold_as_repetition_does(seed):
         assert below <= contamination * times.sum() < below + times.max()
 
 
-def test_the_fence_ignores_outliers_and_follows_the_scale():
+def test_the_automatic_threshold_ignores_outliers_and_follows_the_scale():
     rng = np.random.default_rng(0)
-    values, ones = rng.normal(size=1000), np.ones(1000)
-    clean = fence(values, ones)
-    assert fence(3 * values - 7, ones) == pytest.approx(3 * clean - 7)
-    values[:100] = 1e9
-    assert clean < fence(values, ones) < clean + 1
+    scores, ones = rng.normal(size=1000), np.ones(1000)
+    clean = automatic_threshold(scores, ones)
+    assert clean == pytest.approx(-3, abs=0.2)
+    assert automatic_threshold(3 * scores - 7, ones) == pytest.approx(3 * clean - 7)
+    scores[:100] = -1e9
+    assert clean - 1 < automatic_threshold(scores, ones) < clean
+    times = rng.integers(1, 4, 1000)
+    assert automatic_threshold(scores, times) == pytest.approx(
+        automatic_threshold(np.repeat(scores, times), np.ones(times.sum()))
+    )
 
 
 # -- hard data -----------------------------------------------------------------------

@@ -18,7 +18,7 @@ FILES = {
 }
 LIBRARIES = {"matplotlib", "numpy", "scipy", "sklearn", "torch", "pandas", "joblib"}
 MACHINE = {"_batch", "_comm", "_ghost", "_modules", "_nets", "_optim", "_stack"}
-MACHINE |= {"_train"}
+MACHINE |= {"_dropout", "_ensemble", "_train", "_vae"}
 
 # room: (libraries it may import, rooms of the house it may import)
 TABLE = {
@@ -30,8 +30,11 @@ TABLE = {
     "_ghost": ({"torch"}, set()),
     "_nets": ({"torch"}, set()),
     "_optim": ({"torch"}, set()),
-    "_stack": ({"numpy", "torch"}, {"_nets"}),
-    "_modules": ({"torch"}, {"_ghost"}),
+    "_dropout": ({"torch"}, set()),
+    "_ensemble": ({"torch"}, set()),
+    "_stack": ({"numpy", "torch"}, {"_dropout", "_nets"}),
+    "_modules": ({"torch"}, {"_dropout", "_ghost"}),
+    "_vae": ({"torch"}, {"_nets"}),
     "_train": ({"torch"}, {"_batch", "_comm", "steps"}),
     "_contamination": ({"numpy"}, {"_relu.rows", "_scaling"}),
     "corruption": ({"numpy", "sklearn"}, set()),

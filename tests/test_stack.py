@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from skrobust._dropout import fill_mask_
 from skrobust._ghost import row_gradient_norms
 from skrobust._modules import ModuleStack, build_modules
 from skrobust._nets import ACTIVATIONS
@@ -50,9 +51,9 @@ def masks_of(stack, n=N):
     """The masks the stack will draw next, from a twin of its generator."""
     rng = torch.Generator()
     rng.set_state(stack.generator.get_state())
-    keep, k = 1 - stack.dropout, stack.n_networks
+    k, ((_, rate),) = stack.n_networks, stack._drops
     return [
-        torch.empty(k, n, width, dtype=F64).bernoulli_(keep, generator=rng) / keep
+        fill_mask_(torch.empty(k, n, width, dtype=F64), rate, rng)
         for width in SIZES[1:-1]
     ]
 
