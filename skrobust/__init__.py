@@ -4,6 +4,7 @@ from ._classifier import NetClassifier
 from ._detector import NetOutlierDetector
 from ._prl import PRLClassifier, PRLRegressor
 from ._rca import RCAOutlierDetector
+from ._realnvp import RobustRealNVPDetector
 from ._regressor import NetRegressor
 from ._relu import ReLUDistributionEstimator
 
@@ -17,4 +18,5 @@ __all__ = [
     "PRLRegressor",
     "RCAOutlierDetector",
     "ReLUDistributionEstimator",
+    "RobustRealNVPDetector",
 ]

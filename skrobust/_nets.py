@@ -77,6 +77,13 @@ def first_weights(
     for _ in range(n_networks):
         for slot, (_, o, i) in enumerate(weights):
             for shape, where in [((o, i), slot), ((1, o), slot + len(weights))]:
-                u = torch.rand(shape, generator=generator, dtype=torch.float64)
-                drawn[where].append((2 * u - 1) * i**-0.5)
+                drawn[where].append(uniform(shape, i, generator))
     return torch.cat([torch.stack(parts).flatten() for parts in drawn])
+
+
+def uniform(
+    shape: tuple[int, ...] | torch.Size, fan_in: int, generator: torch.Generator
+) -> Tensor:
+    """Draw uniform numbers in +-fan_in^-1/2."""
+    u = torch.rand(shape, generator=generator, dtype=torch.float64)
+    return (2 * u - 1) * fan_in**-0.5

@@ -93,3 +93,71 @@ class SGD:
     def load(self, state: dict[str, Any]) -> None:
         """Inverse of ``state``."""
         self.velocity.copy_(torch.tensor(state["velocity"]))
+
+
+class SpectralNorm:
+    """Keep the spectral norm of weight matrices where it should be, step by step.
+
+    Wraps an optimizer and rescales matrices after each of its steps. Norms come from
+    one power iteration a step: the matrices hardly change in between.
+
+    Parameters
+    ----------
+    optimizer : Adam or SGD
+    matrices : list of Tensor of shape (..., n_out, n_in)
+        Views of the parameters.
+    norm : float
+    exact : bool
+        Whether every matrix gets this norm; otherwise only larger ones are shrunk.
+    """
+
+    def __init__(
+        self, optimizer: Any, matrices: list[Tensor], norm: float, *, exact: bool
+    ):
+        self.optimizer, self.norm, self.exact = optimizer, norm, exact
+        self.matrices = [m.flatten(0, -3) for m in matrices]
+        # an even start meets every direction that matters soon enough
+        self.left = [m.new_ones(*m.shape[:-1], 1) for m in self.matrices]
+        for _ in range(_FIRST_ITERATIONS):
+            self._iterate()
+        self._rescale()
+
+    def step(self, theta: Tensor, grad: Tensor, lr: float) -> None:
+        """Move ``theta`` in place and bring the norms back."""
+        self.optimizer.step(theta, grad, lr)
+        self._rescale()
+
+    def _iterate(self) -> list[Tensor]:
+        norms = []
+        for matrix, left in zip(self.matrices, self.left, strict=True):
+            right = torch.bmm(matrix.mT, left)
+            right.div_(torch.linalg.vector_norm(right, dim=1, keepdim=True) + _TINY)
+            torch.bmm(matrix, right, out=left)
+            norm = torch.linalg.vector_norm(left, dim=1, keepdim=True).add_(_TINY)
+            left.div_(norm)
+            norms.append(norm)
+        return norms
+
+    def _rescale(self) -> None:
+        for matrix, norm in zip(self.matrices, self._iterate(), strict=True):
+            scale = self.norm / norm
+            matrix.mul_(scale if self.exact else scale.clamp_(max=1))
+
+    def memory(self) -> list[Tensor]:
+        """Return what a step changes, apart from the parameters."""
+        return [*self.optimizer.memory(), *self.left]
+
+    def state(self) -> dict[str, Any]:
+        """Return the wrapped optimizer's state and singular vectors as arrays."""
+        vectors = {f"left{i}": v.cpu().numpy().copy() for i, v in enumerate(self.left)}
+        return {**self.optimizer.state(), **vectors}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Inverse of ``state``."""
+        rest = {k: v for k, v in state.items() if not k.startswith("left")}
+        self.optimizer.load(rest)
+        for i, vector in enumerate(self.left):
+            vector.copy_(torch.tensor(state[f"left{i}"]))
+
+
+_FIRST_ITERATIONS, _TINY = 30, 1e-30

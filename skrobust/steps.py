@@ -17,7 +17,7 @@ from ._comm import Alone, current
 from .criteria import Loss, Score
 from .rules import Rule, Value, at_epoch
 
-__all__ = ["Context", "Mixup", "Reweight", "SmoothLabels", "Step"]
+__all__ = ["Context", "Jitter", "Mixup", "Reweight", "SmoothLabels", "Step"]
 
 
 @dataclass
@@ -115,6 +115,48 @@ class SmoothLabels:
         amount = at_epoch(self.amount, context.epoch)
         y: Any = batch.y
         return batch.replaced(y=(1 - amount) * y + amount / y.shape[-1])
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """Move the inputs a little, by other random numbers in each step.
+
+    Equal rows of a batch move alike, so a weight means the same as repeated rows.
+
+    Parameters
+    ----------
+    normal : float, default=0.1
+        Standard deviation of normal noise in every column, in the units that the
+        network sees (the estimators scale columns to unit spread).
+    uniform : Tensor of shape (n_features,), default=None
+        Width of uniform noise around zero: the distance of neighbouring values makes
+        a discrete column continuous.
+    """
+
+    normal: float = 0.1
+    uniform: Tensor | None = None
+
+    def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
+        """Return the batch with noise on its inputs."""
+        x, rng = batch.x, context.generator
+        like: dict[str, Any] = {"dtype": x.dtype, "device": x.device, "generator": rng}
+        shape = (_N_NOISES, x.shape[-1])
+        noise = torch.randn(shape, **like).mul_(self.normal)
+        if self.uniform is not None:
+            noise += torch.rand(shape, **like).sub_(0.5) * self.uniform.to(x)
+        return batch.replaced(x=noise.index_select(0, _keys(x)).add_(x))
+
+
+_N_NOISES = 256  # different noises in a batch
+
+
+def _keys(x: Tensor) -> Tensor:
+    """Numbers below ``_N_NOISES`` that depend on nothing but a row's values."""
+    # rounded: what is left of scaling must not tell equal rows apart
+    cells = x.mul(1024).round_().long()
+    odd = torch.arange(1, 2 * x.shape[-1], 2, device=x.device)
+    keys = (cells * (odd * 0x1E3779B97F4A7C15)).sum(-1) * 0x3F58476D1CE4E5B9
+    return (keys >> 40) & (_N_NOISES - 1)
 
 
 @dataclass(frozen=True)

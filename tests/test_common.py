@@ -26,6 +26,13 @@ ESTIMATORS = [
         network="vae", imputer="mean", calibration_fraction=0.2, n_networks=3
     ),
     skrobust.RCAOutlierDetector("auto", capacities=(0.5, 0.0), n_passes=2),
+    skrobust.RobustRealNVPDetector(),
+    skrobust.RobustRealNVPDetector(
+        epsilon=0.0, lipschitz=None, contamination="auto", noise=0.0, max_iter=20
+    ),
+    skrobust.RobustRealNVPDetector(
+        spectral="rescale", dequantize="auto", calibration_fraction=0.2, max_iter=20
+    ),
     skrobust.ReLUDistributionEstimator(),
     skrobust.ReLUDistributionEstimator(solver="newton"),
     skrobust.ReLUDistributionEstimator(solver="gd", filter="trimmed_mean"),

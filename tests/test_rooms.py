@@ -18,7 +18,7 @@ FILES = {
 }
 LIBRARIES = {"matplotlib", "numpy", "scipy", "sklearn", "torch", "pandas", "joblib"}
 MACHINE = {"_batch", "_comm", "_ghost", "_modules", "_nets", "_optim", "_stack"}
-MACHINE |= {"_dropout", "_ensemble", "_train", "_vae"}
+MACHINE |= {"_dropout", "_ensemble", "_flow", "_train", "_vae"}
 
 # room: (libraries it may import, rooms of the house it may import)
 TABLE = {
@@ -35,6 +35,7 @@ TABLE = {
     "_stack": ({"numpy", "torch"}, {"_dropout", "_nets"}),
     "_modules": ({"torch"}, {"_dropout", "_ghost"}),
     "_vae": ({"torch"}, {"_nets"}),
+    "_flow": ({"torch"}, {"_nets"}),
     "_train": ({"torch"}, {"_batch", "_comm", "steps"}),
     "_contamination": ({"numpy"}, {"_relu.rows", "_scaling"}),
     "corruption": ({"numpy", "sklearn"}, set()),
