@@ -5,6 +5,7 @@ from ._detector import NetOutlierDetector
 from ._prl import PRLClassifier, PRLRegressor
 from ._rca import RCAOutlierDetector
 from ._realnvp import RobustRealNVPDetector
+from ._refit import RejectRefitClassifier, RejectRefitRegressor
 from ._regressor import NetRegressor
 from ._relu import ReLUDistributionEstimator
 
@@ -18,5 +19,7 @@ __all__ = [
     "PRLRegressor",
     "RCAOutlierDetector",
     "ReLUDistributionEstimator",
+    "RejectRefitClassifier",
+    "RejectRefitRegressor",
     "RobustRealNVPDetector",
 ]

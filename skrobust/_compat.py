@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 
@@ -11,6 +12,10 @@ class Silence:
     def subcontext(self, **kwargs: Any) -> Silence:
         """Return itself."""
         return self
+
+    def propagate_callback_context(self, estimator: Any) -> Any:
+        """Hand nothing on."""
+        return nullcontext()
 
     def call_on_fit_task_begin(self, **kwargs: Any) -> None:
         """Tell nobody."""

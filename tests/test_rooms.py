@@ -38,6 +38,7 @@ TABLE = {
     "_flow": ({"torch"}, {"_nets"}),
     "_train": ({"torch"}, {"_batch", "_comm", "steps"}),
     "_contamination": ({"numpy"}, {"_relu.rows", "_scaling"}),
+    "_rejection": ({"numpy"}, {"_relu.rows", "_scaling"}),
     "corruption": ({"numpy", "sklearn"}, set()),
     "metrics": ({"numpy", "scipy", "sklearn"}, set()),
     # A method of its own, with no network to train: a folder that is one room.

@@ -1,0 +1,464 @@
+"""Laws of rejecting and refitting, and of the folds, scales and thresholds in it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import HuberRegressor, LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold, RepeatedKFold
+from sklearn.multioutput import MultiOutputRegressor
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from skrobust import (
+    NetClassifier,
+    NetRegressor,
+    PRLRegressor,
+    RejectRefitClassifier,
+    RejectRefitRegressor,
+)
+from skrobust import _rejection as rejection
+from skrobust.corruption import symmetric
+
+SMALL = {"hidden_layer_sizes": (8,), "max_iter": 4}
+
+
+def lines(n=120, seed=0, wrong=30):
+    rng = np.random.RandomState(seed)
+    X = rng.standard_normal((n, 3))
+    y = X @ [1.0, -2.0, 0.5] + 0.1 * rng.standard_normal(n)
+    y[:wrong] += 50
+    return X, y
+
+
+def blobs(n=150, seed=0, wrong=30):
+    rng = np.random.RandomState(seed)
+    y = rng.randint(3, size=n)
+    X = 4 * np.eye(3)[y] + 0.5 * rng.standard_normal((n, 3))
+    labels = np.array(["a", "b", "c"])
+    return X, labels[np.where(np.arange(n) < wrong, (y + 1) % 3, y)]
+
+
+def regressor(**options):
+    return RejectRefitRegressor(HuberRegressor(), LinearRegression(), **options)
+
+
+def classifier(**options):
+    return RejectRefitClassifier(GaussianNB(), LogisticRegression(), **options)
+
+
+CASES = [(regressor, lines), (classifier, blobs)]
+both = pytest.mark.parametrize("make, draw", CASES, ids=["regressor", "classifier"])
+
+
+# -- what is rejected, and what happens then
+
+
+@both
+@pytest.mark.parametrize("cv", [2, 3, 7])
+def test_the_wrong_rows_are_rejected_and_the_right_ones_kept(make, draw, cv):
+    X, y = draw()
+    model = make(cv=cv, random_state=0).fit(X, y)
+    assert model.inlier_mask_[:30].mean() < (0.1 if make is classifier else 0.01)
+    assert model.inlier_mask_[30:].mean() > 0.97
+    assert len(model.estimators_) == cv
+
+
+@both
+def test_the_final_estimator_is_trained_on_the_inliers_alone(make, draw):
+    X, y = draw()
+    model = make(random_state=0).fit(X, y)
+    kept = model.inlier_mask_
+    alone = clone(model.final_estimator).fit(X[kept], y[kept])
+    np.testing.assert_array_equal(model.predict(X), alone.predict(X))
+
+
+@both
+def test_the_scores_and_the_threshold_tell_the_mask(make, draw):
+    X, y = draw()
+    model = make(random_state=0, max_rejected=0.9).fit(X, y)
+    np.testing.assert_array_equal(
+        model.inlier_mask_, model.outlier_score_ < model.threshold_
+    )
+
+
+@pytest.mark.parametrize("make", [RejectRefitRegressor, RejectRefitClassifier])
+def test_where_nothing_is_rejected_it_is_plain_training_to_the_bit(make):
+    X, y = lines(60, wrong=0) if make is RejectRefitRegressor else blobs(60, wrong=0)
+    plain = NetRegressor if make is RejectRefitRegressor else NetClassifier
+    first = plain(**SMALL)
+    model = make(first, threshold=1e9, random_state=3).fit(X, y)
+    alone = plain(**SMALL, random_state=3).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), alone.predict(X))
+
+
+@pytest.mark.parametrize("draw", [lines, blobs])
+def test_a_first_stage_that_memorises_is_judged_on_rows_it_has_not_seen(draw):
+    X, y = draw(wrong=15)
+    model = (
+        RejectRefitRegressor(KNeighborsRegressor(1), random_state=0)
+        if draw is lines
+        else RejectRefitClassifier(DecisionTreeClassifier(random_state=0))
+    ).fit(X, y)
+    # in sample, both would be right about every row
+    assert (~model.inlier_mask_[:15]).mean() > 0.8
+
+
+@both
+@pytest.mark.parametrize("most", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("threshold", ["auto", 0.0])
+def test_no_more_than_the_stated_share_is_rejected(make, draw, most, threshold):
+    X, y = draw()
+    model = make(max_rejected=most, threshold=threshold, random_state=0).fit(X, y)
+    for label in np.unique(y) if make is classifier else [slice(None)]:
+        here = y == label if make is classifier else label
+        assert (~model.inlier_mask_[here]).mean() <= most
+    if most == 0.1:  # and those are the worst
+        out = ~model.inlier_mask_
+        assert out.any() and (out <= (np.arange(len(y)) < 30)).all()
+
+
+def test_one_wrong_output_is_enough_to_reject_a_row():
+    X, y = lines(wrong=0)
+    y = np.column_stack([y, y + np.random.RandomState(1).standard_normal(120)])
+    y[:10, 0] += 40
+    y[10:20, 1] -= 40
+    first = MultiOutputRegressor(HuberRegressor())
+    model = RejectRefitRegressor(first, LinearRegression(), random_state=0).fit(X, y)
+    assert not model.inlier_mask_[:20].any()
+    assert model.inlier_mask_[20:].mean() > 0.95
+    assert model.predict(X).shape == y.shape
+
+
+def test_rows_with_larger_errors_where_predictions_are_large_are_kept():
+    rng = np.random.RandomState(0)
+    x = np.sort(rng.uniform(0, 1, 600))[:, None]
+    spread = np.where(x[:, 0] > 0.8, 1.0, 0.01)
+    y = 10 * x[:, 0] + spread * rng.standard_normal(600)
+    y[::50] += 30
+    medians = DecisionTreeRegressor(criterion="absolute_error", min_samples_leaf=15)
+    model = RejectRefitRegressor(medians, random_state=0).fit(x, y)
+    assert not model.inlier_mask_[::50].any()
+    assert (~model.inlier_mask_).sum() < 12 + 12
+
+
+# -- weights, order, folds
+
+
+@both
+@pytest.mark.parametrize("cv", [3, 5])
+def test_an_integer_weight_is_a_repeated_row_and_zero_an_absent_one(make, draw, cv):
+    X, y = draw(60, wrong=8)
+    rng = np.random.RandomState(1)
+    w = rng.randint(0, 4, size=len(y))
+    first = HuberRegressor() if make is regressor else GaussianNB()
+    final = LinearRegression() if make is regressor else GaussianNB()
+    model = make(cv=cv, random_state=0).set_params(
+        estimator=first, final_estimator=final
+    )
+    weighted = clone(model).fit(X, y, sample_weight=w)
+    shuffled = rng.permutation(w.sum())
+    repeated = clone(model).fit(X.repeat(w, 0)[shuffled], y.repeat(w)[shuffled])
+    rows = np.arange(len(y)).repeat(w)[shuffled]
+    np.testing.assert_array_equal(repeated.inlier_mask_, weighted.inlier_mask_[rows])
+    np.testing.assert_allclose(
+        repeated.outlier_score_, weighted.outlier_score_[rows], rtol=1e-4, atol=1e-6
+    )
+    assert not weighted.inlier_mask_[w == 0].any()
+    new = rng.standard_normal((20, 3))
+    if make is regressor:
+        np.testing.assert_allclose(repeated.predict(new), weighted.predict(new))
+
+
+@both
+def test_the_order_of_the_rows_does_not_matter(make, draw):
+    X, y = draw()
+    order = np.random.RandomState(0).permutation(len(y))
+    one, two = make(random_state=0).fit(X, y), make(random_state=0)
+    two.fit(X[order], y[order])
+    np.testing.assert_array_equal(two.inlier_mask_, one.inlier_mask_[order])
+
+
+@pytest.mark.parametrize("n_folds", [2, 3, 10])
+@pytest.mark.parametrize("n_kinds", [1, 3])
+@pytest.mark.parametrize("n", [2, 3, 11, 200])
+def test_folds_are_even_and_never_hold_all_of_a_kind(n, n_kinds, n_folds):
+    rng = np.random.RandomState(n)
+    X = rng.randint(0, 3, (n, 2)).astype(float)
+    kinds, w = rng.randint(n_kinds, size=n), rng.uniform(0.1, 5, n)
+    rows = rejection.distinct_rows(X, kinds, 0)
+    folds = rejection.deal_folds(rows, kinds, w, n_folds)
+    for row in np.unique(rows):
+        assert len(np.unique(folds[rows == row])) == 1  # twins stay together
+    for kind in np.unique(kinds):
+        here = kinds == kind
+        if len(np.unique(rows[here])) == 1:
+            assert (folds[here] == -1).all()
+        else:
+            assert len(np.unique(folds[here])) > 1 and (folds[here] >= 0).all()
+            heaviest = np.bincount(rows[here], w[here]).max()
+            held = np.bincount(folds[here], w[here], n_folds)
+            assert held.max() <= w[here].sum() / n_folds + heaviest + 1e-9
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_folds_are_not_those_that_the_same_seed_made_wrong(seed):
+    X = np.random.RandomState(9).standard_normal((900, 2))
+    y, wrong = symmetric(np.arange(900) % 2, 1 / 3, random_state=seed)
+    rows = rejection.distinct_rows(X, y, seed)
+    folds = rejection.deal_folds(rows, np.zeros(900), np.ones(900), 3)
+    share = np.bincount(folds, wrong) / np.bincount(folds)
+    assert abs(share - 1 / 3).max() < 0.12
+
+
+def test_distinct_rows_are_told_apart_whatever_they_hold():
+    X = np.array([["a", 1], ["a", 1], ["b", 1], ["a", 2]], dtype=object)
+    rows = rejection.distinct_rows(X, np.zeros(4), 0)
+    assert rows[0] == rows[1] and len(np.unique(rows)) == 3
+    assert len(np.unique(rejection.distinct_rows(X, np.array([0, 1, 0, 0]), 0))) == 4
+
+
+# -- scales and thresholds
+
+
+def test_a_local_scale_is_never_below_the_common_one_and_follows_the_errors():
+    rng = np.random.RandomState(0)
+    predicted = rng.uniform(0, 10, 2000)
+    residual = rng.standard_normal(2000) * np.where(predicted > 8, 5.0, 1.0)
+    scale = rejection.robust_scale(residual, predicted, np.ones(2000))
+    common = 1.4826 * np.median(abs(residual))
+    assert (scale >= common * 0.999).all()
+    assert 4 < scale[predicted > 9.2].mean() < 6
+    assert abs(scale[predicted < 7].mean() / common - 1) < 0.1
+
+
+@pytest.mark.parametrize("kind", ["exact", "half exact", "huge", "tiny"])
+def test_scales_are_positive_and_finite(kind):
+    rng = np.random.RandomState(0)
+    residual = rng.standard_normal(200)
+    residual *= {"exact": 0, "half exact": 1, "huge": 1e300, "tiny": 1e-300}[kind]
+    if kind == "half exact":
+        residual[:150] = 0
+    with np.errstate(all="raise"):
+        scale = rejection.robust_scale(residual, np.arange(200.0), np.ones(200))
+    assert (scale > 0).all() and np.isfinite(scale).all()
+
+
+@pytest.mark.parametrize("draw", ["standard_normal", "laplace"])
+@pytest.mark.parametrize("n", [20, 500, 5000])
+def test_automatically_good_rows_stay_and_gross_ones_go(draw, n):
+    rng = np.random.RandomState(n)
+    values = abs(getattr(rng, draw)(size=n))
+    ones, scale = np.ones(n), 1.4826 * np.median(values)
+    limit = rejection.auto_threshold(values / scale, ones)
+    assert (values / scale >= limit).mean() <= 0.002
+    wrong = np.arange(n) < n // 4
+    values[wrong] = 30
+    scale = 1.4826 * np.median(values)
+    out = values / scale >= rejection.auto_threshold(values / scale, ones)
+    assert out[wrong].all() and out[~wrong].mean() < 0.05
+
+
+# -- scikit-learn's manners
+
+
+class Listener:
+    """A callback that notes the tasks it is told of."""
+
+    max_propagation_depth = None
+
+    def __init__(self):
+        self.begun = []
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        self.begun.append((type(estimator).__name__, context.task_name))
+
+    def on_fit_task_end(self, estimator, context):
+        pass
+
+
+def test_callbacks_hear_of_both_stages_and_of_the_epochs_inside():
+    pytest.importorskip("sklearn.callback")
+    listener = Listener()
+    X, y = lines(40)
+    model = RejectRefitRegressor(NetRegressor(**SMALL), cv=2)
+    model.set_callbacks(listener).fit(X, y)
+    epochs = [name for name, task in listener.begun if task == "epoch"]
+    assert len(epochs) == 3 * 4 and set(epochs) == {"NetRegressor"}
+    assert listener.begun[0][0] == "RejectRefitRegressor"
+
+
+@pytest.fixture
+def routing():
+    with sklearn.config_context(enable_metadata_routing=True):
+        yield
+
+
+def test_weights_are_routed_to_the_stages_that_ask_for_them(routing):
+    X, y = lines()
+    w = np.random.RandomState(0).randint(1, 4, len(y))
+    first = HuberRegressor().set_fit_request(sample_weight=True)
+    final = LinearRegression()
+    with pytest.raises(ValueError, match="sample_weight"):
+        RejectRefitRegressor(first, final).fit(X, y, sample_weight=w)
+    final = final.set_fit_request(sample_weight=False)
+    model = RejectRefitRegressor(first, final, random_state=0)
+    model.fit(X, y, sample_weight=w)
+    kept = model.inlier_mask_
+    unweighted = LinearRegression().fit(X[kept], y[kept])
+    np.testing.assert_allclose(model.predict(X), unweighted.predict(X))
+    net = RejectRefitRegressor(PRLRegressor(**SMALL)).estimator
+    default = RejectRefitRegressor(net.set_fit_request(sample_weight=True))
+    default.final_estimator = NetRegressor(**SMALL).set_fit_request(sample_weight=True)
+    default.fit(X, y, sample_weight=w)
+
+
+def test_groups_are_routed_to_the_splitter(routing):
+    X, y = lines()
+    groups = np.arange(len(y)) % 4
+    model = regressor(cv=GroupKFold(4)).fit(X, y, groups=groups)
+    assert len(model.estimators_) == 4
+
+
+def test_without_routing_unknown_metadata_and_weights_are_refused():
+    X, y = lines()
+    with pytest.raises(ValueError, match=r"\[groups\].*enable_metadata_routing"):
+        regressor().fit(X, y, groups=np.ones(len(y)))
+    model = RejectRefitRegressor(KNeighborsRegressor(), LinearRegression())
+    with pytest.raises(TypeError, match="KNeighborsRegressor does not support sample"):
+        model.fit(X, y, sample_weight=np.ones(len(y)))
+
+
+def test_any_splitter_will_do_and_rows_of_no_fold_are_kept():
+    X, y = lines()
+    model = regressor(cv=RepeatedKFold(n_splits=3, n_repeats=2, random_state=0))
+    assert not model.fit(X, y).inlier_mask_[:30].any()
+    inner, outer = np.arange(20, 120), np.arange(20)
+    model = regressor(cv=[(inner, outer)]).fit(X, y)
+    assert model.inlier_mask_[20:].all() and not model.outlier_score_[20:].any()
+
+
+def test_data_frames_reach_the_estimators_as_they_are():
+    pd = pytest.importorskip("pandas")
+    X, y = lines()
+    frame = pd.DataFrame(X, columns=["u", "v", "w"], index=np.arange(120)[::-1])
+    frame["kind"] = np.where(np.arange(120) % 2, "odd", "even")
+    columns = make_column_transformer(
+        (StandardScaler(), ["u", "v", "w"]), (OneHotEncoder(), ["kind"])
+    )
+    model = RejectRefitRegressor(
+        make_pipeline(columns, HuberRegressor()), random_state=0
+    ).fit(frame, pd.Series(y))
+    assert not model.inlier_mask_[:30].any()
+    assert list(model.feature_names_in_) == ["u", "v", "w", "kind"]
+    assert model.predict(frame).shape == (120,)
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[["v", "u", "w", "kind"]])
+
+
+def test_parameters_of_the_stages_can_be_searched():
+    X, y = lines()
+    search = GridSearchCV(
+        regressor(random_state=0), {"estimator__epsilon": [1.2, 2.0], "cv": [2, 3]}
+    ).fit(X, y)
+    assert set(search.best_params_) == {"estimator__epsilon", "cv"}
+
+
+def test_none_stands_for_the_same_network_trained_plainly():
+    X, y = lines(40)
+    first = PRLRegressor(0.3, **SMALL, activation="tanh", co_training=True)
+    model = RejectRefitRegressor(first, random_state=5).fit(X, y)
+    final = model.final_estimator_
+    assert type(final) is NetRegressor and final.steps == () and final.n_networks == 1
+    for name in ("activation", "hidden_layer_sizes", "max_iter", "weight_decay"):
+        assert getattr(final, name) == getattr(first, name)
+    assert final.random_state == 5
+    trees = RejectRefitRegressor(DecisionTreeRegressor()).fit(X, y)
+    assert isinstance(trees.final_estimator_, DecisionTreeRegressor)
+
+
+def test_seeds_of_the_stages_are_left_alone_without_one_of_ours():
+    X, y = lines(40)
+    model = RejectRefitRegressor(NetRegressor(**SMALL, random_state=8)).fit(X, y)
+    assert {m.random_state for m in model.estimators_} == {8}
+    assert model.final_estimator_.random_state == 8
+
+
+@both
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_few_rows_are_fitted_or_refused(make, draw, n):
+    X, y = draw(40, wrong=0)
+    rows = np.unique(y, return_index=True)[1][:n]
+    try:
+        model = make(cv=5, random_state=0).fit(X[rows], y[rows])
+    except ValueError as error:
+        assert "class" in str(error) and make is classifier
+    else:
+        assert model.inlier_mask_.shape == (len(rows),)
+        assert np.isfinite(model.outlier_score_).all()
+
+
+def test_a_class_of_one_row_is_kept():
+    X, y = blobs()
+    y = y.astype(object)
+    y[-1] = "rare"
+    model = classifier(random_state=0).fit(X, y)
+    assert model.inlier_mask_[-1] and "rare" in model.classes_
+    assert model.predict_proba(X).shape == (150, 4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"threshold": -1.0},
+        {"threshold": "five"},
+        {"threshold": True},
+        {"max_rejected": 1.0},
+        {"max_rejected": -0.1},
+        {"cv": 1},
+    ],
+)
+@both
+def test_impossible_settings_are_refused_by_name(make, draw, options):
+    X, y = draw()
+    (name,) = options
+    with pytest.raises(ValueError, match=f"'{name}' parameter of RejectRefit"):
+        make(**options).fit(X, y)
+
+
+def test_a_failed_fit_leaves_the_last_one():
+    X, y = lines()
+    model = regressor(random_state=0).fit(X, y)
+    before = model.predict(X)
+    with pytest.raises(ValueError):
+        model.fit(np.full((10, 5), np.nan), np.ones(10))
+    np.testing.assert_array_equal(model.predict(X), before)
+    assert model.n_features_in_ == 3
+    fresh = regressor()
+    with pytest.raises(ValueError):
+        fresh.fit(np.full((10, 5), np.nan), np.ones(10))
+    assert not hasattr(fresh, "n_features_in_")
+    with pytest.raises(NotFittedError):
+        fresh.predict(X)
+
+
+def test_constant_targets_and_gross_rows_stay_finite():
+    X, _ = lines()
+    for y in (np.ones(120), np.where(np.arange(120) == 3, 1e300, 1.0)):
+        model = RejectRefitRegressor(DecisionTreeRegressor(), random_state=0).fit(X, y)
+        assert np.isfinite(model.outlier_score_).all()
+        assert np.isfinite(model.predict(X)).all()
+    assert not model.inlier_mask_[3] and (model.predict(X) == 1).all()
