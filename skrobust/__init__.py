@@ -2,6 +2,7 @@
 
 from ._classifier import NetClassifier
 from ._detector import NetOutlierDetector
+from ._mom import MoMClassifier, MoMRegressor
 from ._prl import PRLClassifier, PRLRegressor
 from ._rca import RCAOutlierDetector
 from ._realnvp import RobustRealNVPDetector
@@ -12,6 +13,8 @@ from ._relu import ReLUDistributionEstimator
 __version__ = "0.1.0"
 
 __all__ = [
+    "MoMClassifier",
+    "MoMRegressor",
     "NetClassifier",
     "NetOutlierDetector",
     "NetRegressor",

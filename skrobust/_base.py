@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from ._optim import SGD, Adam
 from ._params import check_network
 from ._progress import Progress, Watch, run_epochs
 from ._scaling import BLOCK, InputScaler
-from ._train import Recipe, posterior
+from ._train import Recipe, posterior, reweighting
 from .criteria import Loss, as_loss
 from .steps import Context, Reweight
 
@@ -72,8 +73,16 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         """Return the steps of a method whose schedule depends on all epochs."""
         return self._steps()
 
+    def _verdict(self) -> tuple[Any, ...]:
+        """Return the steps that say, after training, who is trusted how much."""
+        return self._steps()
+
     def _networks(self) -> int:
         return self.n_networks
+
+    def _by_change(self) -> bool:
+        """Whether training ends with a short step instead of a flat loss."""
+        return False
 
     def _loss(self) -> Loss:
         return as_loss(self.criterion)
@@ -109,7 +118,8 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
 
     def _batch_rows(self, n: int) -> int:
         """Rows of a batch, of n."""
-        return min(256 if self.batch_size == "auto" else self.batch_size, n)
+        size = 256 if self.batch_size == "auto" else self.batch_size
+        return min(max(1, round(size * n)) if isinstance(size, float) else size, n)
 
     def _prepare(self, X: Array, weights: Array, resume: bool) -> tuple[Array, Array]:
         """Rows and weights to train with: 0 for rows that training is not to see."""
@@ -160,6 +170,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
             held_out = X[outer], target[outer]
             X, target, w, used = X[inner], target[inner], w[inner], used[inner]
         context = Context(self._loss(), progress.n_epochs, progress.stack.generator)
+        context.lengths = [] if self._by_change() else None
         n_epochs = self._epochs(len(X), float(w.sum()))
         recipe = self._recipe(len(X), n_epochs)
         n_epochs = 1 if partial else n_epochs
@@ -168,11 +179,14 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         if progress.stack.has_modes and recipe.batch_size == len(X):
             # equal rows share what is drawn for them, like one of their weight
             X, target, total, place = merge_equal_rows(X, target, w)
+        if not resume:
+            watch.restart = lambda: self._restart(progress, recipe)
         with _border.few_threads(progress.stack.theta.numel() * recipe.batch_size):
-            rows = self._rows(X, target, total, progress)
+            rows = self._rows(X, target, total, progress, recipe)
             run_epochs(rows, progress, recipe, context, watch)
-            final = posterior(progress.stack, rows, recipe, context).mean(0)
-        vars(self).update(self._attributes(progress, about))
+            vars(self).update(self._attributes(progress, about))
+            verdict = replace(recipe, steps=self._bound(self._verdict()))
+            final = posterior(progress.stack, rows, verdict, context).mean(0)
         left = (final.double().cpu().numpy() / total)[place] * w
         self._keep_weights(used, len(weights), w, left)
         self._finish(data[0], given)
@@ -264,15 +278,38 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
                 return lr
             return lr * 0.5 * (1 + np.cos(np.pi * (epoch % end) / end))
 
-        loss = self._loss()
-        steps = tuple(
-            s.bound(loss) if isinstance(s, Reweight) else s
-            for s in self._steps_within(n_epochs)
-        )
+        steps = self._bound(self._steps_within(n_epochs))
         decays = self.alpha, self.weight_decay, self.clip_norm
         return Recipe(steps, self._batch_rows(n), step_size, *decays)
 
-    def _rows(self, X: Array, target: Any, weights: Array, progress: Progress) -> Rows:
+    def _bound(self, steps: tuple[Any, ...]) -> tuple[Any, ...]:
+        loss = self._loss()
+        return tuple(s.bound(loss) if isinstance(s, Reweight) else s for s in steps)
+
+    def _restart(self, progress: Progress, recipe: Recipe) -> bool:
+        """Begin again with new first weights and a tenth of the step size."""
+        if progress.n_restarts >= getattr(self, "max_restarts", 0):
+            return False
+        progress.n_restarts += 1
+        stack, rate = progress.stack, recipe.learning_rate
+        theta = stack.theta
+        seed = progress.order.initial_seed() % 2**32 + 2**34 * progress.n_restarts
+        fresh = self._build(progress.design, seed, theta.dtype, theta.device)
+        for old, new in zip(stack.memory(), fresh.memory(), strict=True):
+            old.copy_(new)
+        for moment in progress.optimizer.memory():
+            moment.zero_()
+        recipe.learning_rate = lambda epoch: 0.1 * rate(epoch)
+        return True
+
+    def _rows(
+        self,
+        X: Array,
+        target: Any,
+        weights: Array,
+        progress: Progress,
+        recipe: Recipe,
+    ) -> Rows:
         stack, scaler = progress.stack, progress.scaler
         device, dtype = stack.theta.device, stack.theta.dtype
         x: Any
@@ -291,7 +328,10 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
             y = y.to(dtype) if y.is_floating_point() else y
         weights = torch.as_tensor(weights, dtype=dtype, device=device)
         n_classes = 0 if y is None or y.is_floating_point() else stack.n_outputs
-        return Rows(x, y, weights, n_classes)
+        keys = None
+        if len(X) <= recipe.batch_size and any(s.by_order for s in reweighting(recipe)):
+            keys = torch.as_tensor(_border.row_keys(X, target))
+        return Rows(x, y, weights, n_classes, keys)
 
     def _watch(
         self,
@@ -330,6 +370,8 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
             "loss_curve_": list(progress.loss_curve),
             "n_iter_": progress.n_epochs,
         }
+        if hasattr(self, "max_restarts"):
+            found["n_restarts_"] = progress.n_restarts
         if progress.scores:
             found["validation_scores_"] = list(progress.scores)
         return found

@@ -8,6 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+Take = Callable[[Tensor, int], Tensor]
+
+
+def _taker(index: Tensor) -> Take:
+    """Return a function of (tensor, dim) that takes rows; neighbours as a view."""
+    n = len(index)
+    first = int(index[0]) if n else 0
+    if n == 0 or int(index[-1]) - first == n - 1:
+        return lambda tensor, dim: tensor.narrow(dim, first, n)
+    return lambda tensor, dim: tensor.index_select(dim, index)
+
 
 class Batch:
     """Inputs, targets and weights of a few rows, with what was computed from them.
@@ -20,18 +31,52 @@ class Batch:
     weights : Tensor of shape (1, n) or (K, n)
     mass : Tensor of shape (1, 1) or (K, 1), float, or None
         What the weighted sum of losses is divided by; None: the sum of the weights.
+    sparse : bool
+        Whether few rows have weight, so that it pays to leave out the others.
     """
 
-    __slots__ = ("_memo", "mass", "weights", "x", "y")
+    __slots__ = ("_memo", "mass", "sparse", "weights", "x", "y")
 
     def __init__(self, x: Tensor, y: Tensor | None, weights: Tensor, mass: Any = None):
         self.x, self.y, self.weights, self.mass = x, y, weights, mass
+        self.sparse = False
         self._memo: dict[Any, Any] = {}
 
-    def reweighted(self, weights: Tensor, mass: Any) -> Batch:
+    def reweighted(self, weights: Tensor, mass: Any, sparse: bool = False) -> Batch:
         """Return the same rows with other weights; what was computed stays known."""
         batch = Batch(self.x, self.y, weights, mass)
-        batch._memo = self._memo
+        batch._memo, batch.sparse = self._memo, sparse
+        return batch
+
+    def anew(self) -> Batch:
+        """Return the same batch without what was computed from it."""
+        return Batch(self.x, self.y, self.weights, self.mass)
+
+    def of_network(self, k: int) -> Batch:
+        """Return the batch as network k of a `_turns.Team` sees it."""
+
+        def own(t: Any, ndim: int) -> Any:
+            split = isinstance(t, Tensor) and t.ndim == ndim and len(t) > 1
+            return t[k : k + 1] if split else t
+
+        batch = Batch(self.x, own(self.y, 3), own(self.weights, 2), own(self.mass, 2))
+        batch.sparse = self.sparse
+        if False in self._memo:
+            batch._memo[False] = self._memo[False].parts[k]
+        return batch
+
+    def narrowed(self, stack: Any) -> Batch:
+        """Return the rows that have weight, where networks share their weights."""
+        take = _taker(self.weights[0].nonzero()[:, 0])
+        y = None if self.y is None else take(self.y, -2)
+        batch = Batch(take(self.x, 0), y, take(self.weights, -1), self.mass)
+        if stack.has_modes:  # then it is another forward pass that is descended
+            return batch
+        for key, known in self._memo.items():
+            if isinstance(key, tuple):  # losses and their derivative
+                batch._memo[key] = tuple(take(t, 1) for t in known)
+            elif (tape := known.narrowed(take)) is not None:
+                batch._memo[key] = tape
         return batch
 
     def replaced(self, *, x: Tensor | None = None, y: Tensor | None = None) -> Batch:
@@ -42,6 +87,7 @@ class Batch:
             self.weights,
             self.mass,
         )
+        batch.sparse = self.sparse
         if x is None:  # the outputs do not depend on the targets
             tapes = {k: v for k, v in self._memo.items() if isinstance(k, bool)}
             batch._memo = tapes
@@ -78,6 +124,10 @@ class Rows:
     weights : Tensor of shape (n,)
     n_classes : int, default=0
         If not 0, ``y`` holds class numbers, made one-hot as batches are drawn.
+    keys : Tensor of shape (n,), int64, default=None
+        Hashes of the rows. With them rows that all fit one batch are shuffled too, in
+        a way that does not depend on the order they came in and leaves repeated rows
+        side by side.
     """
 
     def __init__(
@@ -86,7 +136,9 @@ class Rows:
         y: Tensor | None,
         weights: Tensor,
         n_classes: int = 0,
+        keys: Tensor | None = None,
     ):
+        self.keys = keys
         self.x, self.y, self.weights, self.n_classes = x, y, weights, n_classes
         self.n, self.in_memory = len(weights), isinstance(x, Tensor)
         # equal weights make the mass of a batch a plain number, not a sum
@@ -120,15 +172,25 @@ class Rows:
         for index in torch.arange(self.n).split(size):
             yield self.take(index)
 
+    def _one_batch(self, generator: torch.Generator) -> Tensor:
+        if self.keys is None:
+            return torch.arange(self.n)
+        salt = torch.randint(-(2**62), 2**62, (1,), generator=generator)
+        # integer products wrap: one round of a hash's finish
+        mixed = (self.keys ^ salt) * -7046029254386353131
+        mixed = (mixed ^ (mixed >> 29)) * -4658895280553007687
+        return (mixed ^ (mixed >> 32)).argsort(stable=True)
+
     def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
         """Yield all rows once, in random order, in batches equal to one row.
 
         Equal batches leave no small last one, in which a single bad row would weigh
-        too much. When everything fits one batch the order is kept: nothing is drawn.
+        too much. When everything fits one batch the order is kept and nothing drawn,
+        unless there are keys to shuffle by.
         """
         n_batches = -(-self.n // batch_size)
         if n_batches == 1:
-            yield self.take(torch.arange(self.n))
+            yield self.take(self._one_batch(generator))
             return
         order = torch.randperm(self.n, generator=generator)
         small, larger = divmod(self.n, n_batches)

@@ -43,6 +43,9 @@ class _ModuleTape:
         self.x, self.graph, self.training = x, graph, training
         self.output = graph.detach()
 
+    def narrowed(self, take: Any) -> None:
+        """Ask for another forward pass: a graph cannot be narrowed."""
+
 
 class ModuleStack:
     """K modules from one factory, with the interface of ``Stack``.
@@ -64,15 +67,21 @@ class ModuleStack:
         self._flatten()
 
     def _flatten(self) -> None:
-        named = [p for m in self._modules for p in m.parameters() if p.requires_grad]
-        decayed = [p for p in named if p.ndim > 1]
-        params = decayed + [p for p in named if p.ndim <= 1]
+        params, n_weights = [], 0
+        for module in self._modules:
+            own = [p for p in module.parameters() if p.requires_grad]
+            decayed = [p for p in own if p.ndim > 1]
+            params += decayed + [p for p in own if p.ndim <= 1]
+            n_weights = sum(p.numel() for p in decayed)
         if not params:
             raise ValueError("The module built by 'network' has no parameters to fit.")
-        self.theta = torch.cat([p.detach().flatten() for p in params])
-        self.grad = torch.zeros_like(self.theta)
-        n_weights = sum(p.numel() for p in decayed)
-        self.decaying = self.theta[:n_weights], self.grad[:n_weights]
+        self._bind(params, torch.cat([p.detach().flatten() for p in params]), n_weights)
+
+    def _bind(self, params: list[Any], theta: Tensor, n_weights: int) -> None:
+        self.theta, self.grad = theta, torch.zeros_like(theta)
+        self._alone: list[ModuleStack] = []
+        table, grads = (t.view(self.n_networks, -1) for t in (self.theta, self.grad))
+        self.decaying = table[:, :n_weights], grads[:, :n_weights]
         start = 0
         for p in params:
             stop = start + p.numel()
@@ -134,6 +143,18 @@ class ModuleStack:
     def _differentiate(self, graph: Tensor, gradient: Tensor, weights: Tensor) -> None:
         self.grad.zero_()
         graph.backward(gradient * weights.unsqueeze(-1))
+
+    def networks(self) -> list[ModuleStack]:
+        if not self._alone:
+            for k, module in enumerate(self._modules):
+                single = copy.copy(self)
+                single.n_networks, single._modules = 1, [module]
+                single.theta = self.theta.chunk(self.n_networks)[k]
+                single.grad = self.grad.chunk(self.n_networks)[k]
+                weights, grads = self.decaying
+                single.decaying = weights[k : k + 1], grads[k : k + 1]
+                self._alone.append(single)
+        return self._alone
 
     def network_grads(self) -> list[list[Tensor]]:
         return [

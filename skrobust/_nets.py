@@ -67,18 +67,20 @@ def layer_shapes(
 def first_weights(
     sizes: tuple[int, ...], n_networks: int, generator: torch.Generator
 ) -> Tensor:
-    """Draw flat parameters: all weights, then all biases, uniform in +-fan_in^-1/2.
+    """Draw flat parameters, network by network: all weights, then all biases.
 
-    Always drawn in float64 on the CPU, so every dtype and device starts alike, and
-    network by network, so that network k does not depend on how many follow it.
+    Uniform in +-fan_in^-1/2. Always drawn in float64 on the CPU, so every dtype and
+    device starts alike, and network k does not depend on how many follow it.
     """
-    weights, biases = layer_shapes(sizes, n_networks)
-    drawn: list[list[Tensor]] = [[] for _ in weights + biases]
+    pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+    drawn = []
     for _ in range(n_networks):
-        for slot, (_, o, i) in enumerate(weights):
-            for shape, where in [((o, i), slot), ((1, o), slot + len(weights))]:
-                drawn[where].append(uniform(shape, i, generator))
-    return torch.cat([torch.stack(parts).flatten() for parts in drawn])
+        weights, biases = [], []
+        for i, o in pairs:
+            weights.append(uniform((o * i,), i, generator))
+            biases.append(uniform((o,), i, generator))
+        drawn += weights + biases
+    return torch.cat(drawn)
 
 
 def uniform(

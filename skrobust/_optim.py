@@ -6,6 +6,7 @@ import the compiler, which costs more than many a whole fit.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -21,10 +22,26 @@ class Adam:
         self.mean, self.square = torch.zeros_like(theta), torch.zeros_like(theta)
         # the fused kernel wants its step count as a float32 tensor on the device
         self.count = torch.zeros((), dtype=torch.float32, device=theta.device)
+        self.counts = True
+        self._parts: list[Adam] = []
+
+    def networks(self, n: int) -> list[Adam]:
+        """Return optimizers of n equal parts, in the same memory.
+
+        They must step in turns: the first one counts for all.
+        """
+        if len(self._parts) == n:
+            return self._parts
+        self._parts = parts = [copy.copy(self) for _ in range(n)]
+        for k, part in enumerate(parts):
+            part.mean, part.square = (t.chunk(n)[k] for t in (self.mean, self.square))
+            part.counts = k == 0
+        return parts
 
     def step(self, theta: Tensor, grad: Tensor, lr: float) -> None:
         """Move ``theta`` in place."""
-        self.count += 1
+        if self.counts:
+            self.count += 1
         try:
             torch._fused_adam_(
                 [theta],
@@ -73,6 +90,16 @@ class SGD:
     def __init__(self, theta: Tensor, momentum: float = 0.9, nesterov: bool = True):
         self.velocity = torch.zeros_like(theta)
         self.momentum, self.nesterov = momentum, nesterov
+        self._parts: list[SGD] = []
+
+    def networks(self, n: int) -> list[SGD]:
+        """Return optimizers of n equal parts, in the same memory."""
+        if len(self._parts) == n:
+            return self._parts
+        self._parts = parts = [copy.copy(self) for _ in range(n)]
+        for k, part in enumerate(parts):
+            part.velocity = self.velocity.chunk(n)[k]
+        return parts
 
     def step(self, theta: Tensor, grad: Tensor, lr: float) -> None:
         """Move ``theta`` in place."""

@@ -89,7 +89,11 @@ def check_network(est: Any) -> None:
     require_number(est, "momentum", 0, 1)
     require_number(est, "tol", 0)
     for name in ("batch_size", "max_iter"):
-        if name not in est._automatic or getattr(est, name) != "auto":
+        if name in est._automatic and getattr(est, name) == "auto":
+            continue
+        if name == "batch_size" and isinstance(est.batch_size, float):
+            require_number(est, name, 0, 1, open_low=True, open_high=False)
+        else:
             require_count(est, name)
     if est.n_iter_no_change is not None:
         require_count(est, "n_iter_no_change")
@@ -152,6 +156,30 @@ training_scores_ : ndarray of shape (n_samples,)
     ``score_samples`` of the rows given to ``fit``, from which thresholds are read.
 calibration_mask_ : ndarray of shape (n_samples,)
     Which of them training did not see.""",
+    "mom_parameters": """
+n_blocks : int, float or 'auto', default='auto'
+    Blocks that a batch is cut into, anew in every step; a float in (0, 1] is their
+    share of the batch's rows. More than half of the blocks must hold no bad row, so
+    blocks must be small where many rows are bad: with a quarter of them, blocks of
+    two rows are the largest that do. 'auto' is 0.5, blocks of two. At most as many
+    as rows. The int 1 is plain training.
+selection : {'loss', 'increment'}, default='loss'
+    What is averaged in a block. 'increment' is the source: two networks (players),
+    the loss of the first minus that of the second; the first steps on the median
+    block, the block is chosen again, and the second steps on its own loss. They
+    predict together. About twice the time. 'loss' is the loss of a single network.
+n_central : int or float, default=1
+    How many blocks around the median to follow, an odd number, or if a float in
+    (0, 1] their share. 1 is the source's.
+epsilon : float, default=None
+    Share of bad rows to expect, in [0, 0.5). It changes nothing: with it `fit` warns
+    where the blocks are too large, or too few, for so many.
+stopping : {'loss', 'change'}, default='loss'
+    What ends training before `max_iter`: the loss as described under `tol`, or, as
+    in the source, a step that moved the parameters by `tol` or less.
+max_restarts : int, default=3
+    How often a fit that diverges may begin again, each time with new first weights
+    and a tenth of the step size, within `max_iter` epochs.""",
     "fitted_attributes": """
 n_iter_ : int
     Epochs done.
@@ -190,8 +218,9 @@ weight_decay : float, default={weight_decay}
     Decoupled decay: each step also multiplies the weights by
     ``1 - learning_rate * weight_decay``. Strong decay (1.0) slows the memorising of
     wrong labels and targets, and costs clean data next to nothing.
-batch_size : int or 'auto', default={batch_size}
-    Rows of a training step; 'auto' is ``min(256, n_samples)``. In small batches the
+batch_size : int, float or 'auto', default={batch_size}
+    Rows of a training step, or if a float in (0, 1] their share of all rows; 'auto'
+    is ``min(256, n_samples)``. In small batches the
     share of wrong rows varies too much to leave out the same fraction of each.
     Batches are balanced to one row; rows that all fit one batch keep their order.
 learning_rate : {'constant', 'cosine'}, default='constant'

@@ -34,6 +34,8 @@ class Progress:
         Epochs done, earlier fits included.
     loss_curve, scores : list of float
         Training loss and validation score of each epoch.
+    n_restarts : int
+        How often training diverged and began again.
     """
 
     stack: Any
@@ -44,6 +46,7 @@ class Progress:
     n_epochs: int = 0
     loss_curve: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+    n_restarts: int = 0
 
     def frozen(self) -> Progress:
         """Return a copy whose networks training does not touch any more."""
@@ -70,6 +73,9 @@ class Watch:
     attributes : callable
         Gives the fitted attributes as they are now, for callbacks that ask.
     verbose : bool
+    restart : callable
+        Called where training diverged: begins again and returns True, or False where
+        training should end.
     """
 
     n_epochs: int
@@ -80,6 +86,7 @@ class Watch:
     tell: dict[str, Any]
     attributes: Callable[[], dict[str, Any]]
     verbose: bool
+    restart: Callable[[], bool] = lambda: False
 
 
 def run_epochs(
@@ -115,6 +122,8 @@ def _epoch(
     try:
         loss = train_epoch(progress.stack, batches, progress.optimizer, recipe, context)
     except Diverged:
+        if watch.restart():
+            return False
         warnings.warn(
             "The loss or the weights became infinite or NaN in epoch "
             f"{progress.n_epochs}: training ended with the weights before it. Try a "
@@ -130,6 +139,10 @@ def _epoch(
         progress.scores.append(value)
     if watch.verbose:
         print(f"Epoch {progress.n_epochs}, loss = {loss:.8f}")
+    if context.lengths is not None:
+        shortest = float(torch.stack(context.lengths).min())
+        context.lengths.clear()
+        return shortest <= watch.tol
     return stopper(value)
 
 

@@ -2,12 +2,14 @@
 
 Both kinds of stack hold their parameters in one flat vector ``theta`` and write
 gradients to a vector ``grad`` of the same length, so one optimizer serves both.
-Weights, which decay, come first in them, then biases.
+They hold one network after the other, so each can also be trained by itself; of each,
+weights, which decay, come first, then biases.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from itertools import groupby
 from typing import Any, Protocol
@@ -25,6 +27,9 @@ class Tape(Protocol):
 
     output: Tensor  # (K, n, n_outputs)
 
+    def narrowed(self, take: Callable[[Tensor, int], Tensor]) -> Tape | None:
+        """Return a tape of some rows, or None where another forward pass is due."""
+
 
 class Stack(Protocol):
     """The interface the loop, the criteria and the steps rely on.
@@ -34,7 +39,7 @@ class Stack(Protocol):
 
     theta: Tensor
     grad: Tensor
-    decaying: tuple[Tensor, Tensor]  # weights and their gradient, without biases
+    decaying: tuple[Tensor, Tensor]  # weights (K, ...) and gradient, without biases
     n_networks: int
     n_outputs: int
     has_modes: bool  # False: training and evaluation give the same output
@@ -65,6 +70,9 @@ class Stack(Protocol):
         ``gradient`` (K, n, n_outputs) is the derivative of each row's loss by the
         output, ``weights`` (K, n).
         """
+
+    def networks(self) -> list[Stack]:
+        """Return the K networks as stacks of one, in the same memory."""
 
     def network_grads(self) -> list[list[Tensor]]:
         """Return views of ``grad``, a list of them for every network."""
@@ -100,6 +108,14 @@ class _MLPTape:
         self.pulled: Tensor | None = None  # the output gradient that gave `deltas`
         self.deltas: list[Tensor] = []
 
+    def narrowed(self, take: Callable[[Tensor, int], Tensor]) -> _MLPTape:
+        tape = _MLPTape()
+        tape.kind = self.kind
+        tape.inputs = [take(a, 1) for a in self.inputs]
+        tape.masks = [(take(m, 1), take(a, 1)) for m, a in self.masks]
+        tape.output = take(self.output, 1)
+        return tape
+
 
 class MLPStack:
     """K multilayer perceptrons of one shape, one batched matrix product a layer.
@@ -134,20 +150,23 @@ class MLPStack:
         flat = first_weights(sizes, n_networks, generator)
         self._bind(flat.to(device=device, dtype=dtype))
 
-    def _bind(self, theta: Tensor) -> None:
-        self.theta, self.grad = theta, torch.zeros_like(theta)
+    def _bind(self, theta: Tensor, grad: Tensor | None = None) -> None:
+        self.theta = theta
+        self.grad = torch.zeros_like(theta) if grad is None else grad
         self._rooms: dict[tuple[str, int, int], Tensor] = {}
+        self._alone: list[MLPStack] = []
         weights, biases = layer_shapes(self.sizes, self.n_networks)
-        n_weights = sum(int(np.prod(s)) for s in weights)
-        self.decaying = self.theta[:n_weights], self.grad[:n_weights]
-        lengths = [int(np.prod(s)) for s in weights + biases]
-
-        def views(flat: Tensor) -> list[Tensor]:
-            parts = flat.split(lengths)
-            return [p.view(s) for p, s in zip(parts, weights + biases, strict=True)]
-
+        lengths = [int(np.prod(s[1:])) for s in weights + biases]
         n_layers = len(weights)
-        params, self._grads = views(self.theta), views(self.grad)
+        n_weights = sum(lengths[:n_layers])
+
+        def views(flat: Tensor) -> tuple[Tensor, list[Tensor]]:
+            table = flat.view(self.n_networks, -1)
+            parts = zip(table.split(lengths, 1), weights + biases, strict=True)
+            return table[:, :n_weights], [p.view(s) for p, s in parts]
+
+        (decaying, params), (grads, self._grads) = views(self.theta), views(self.grad)
+        self.decaying = decaying, grads
         self._W, self._b = params[:n_layers], params[n_layers:]
         self._Wt = [w.mT for w in self._W]
         self._gW, self._gb = self._grads[:n_layers], self._grads[n_layers:]
@@ -243,6 +262,16 @@ class MLPStack:
         for a, delta, gw, gb in grads:
             torch.bmm(delta.mT, a, out=gw)
             torch.sum(delta, 1, keepdim=True, out=gb)
+
+    def networks(self) -> list[MLPStack]:
+        if not self._alone:
+            parts = (t.chunk(self.n_networks) for t in (self.theta, self.grad))
+            for theta, grad in zip(*parts, strict=True):
+                single = copy.copy(self)
+                single.n_networks = 1
+                single._bind(theta, grad)
+                self._alone.append(single)
+        return self._alone
 
     def network_grads(self) -> list[list[Tensor]]:
         return [[g[k] for g in self._grads] for k in range(self.n_networks)]

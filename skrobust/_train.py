@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ._batch import Batch, Rows
 from ._comm import Group
+from ._turns import Team
 from .steps import Context, Reweight, Step
 
 TINY, HUGE = 1e-30, 1e30
@@ -36,6 +37,9 @@ class Recipe:
         Decoupled: every step shrinks the weights by learning rate times this.
     clip_norm : float or None
         Largest norm of a network's gradient.
+    turns : bool
+        Whether the networks of a stack step one after the other, each after the
+        steps were asked anew, instead of all at once.
     """
 
     steps: tuple[Step, ...]
@@ -44,23 +48,62 @@ class Recipe:
     alpha: float = 0.0
     weight_decay: float = 0.0
     clip_norm: float | None = None
+    turns: bool = False
+
+
+def reweighting(recipe: Recipe) -> list[Reweight]:
+    """Return the steps of a recipe that set weights."""
+    return [step for step in recipe.steps if isinstance(step, Reweight)]
 
 
 def train_batch(
     stack: Any, batch: Batch, optimizer: Any, recipe: Recipe, context: Context
 ) -> tuple[Tensor, Tensor]:
-    """Take one step; return the rows' losses (K, n) and shares, (K, n) or (1, n)."""
+    """Take one step; return the rows' losses (K, n) and shares, (K, n) or (1, n).
+
+    Rows without weight may be left out of both.
+    """
     prior = batch.weights.sum() if batch.mass is None else batch.mass
     prior = _mass(prior, batch, context)
+    if not recipe.turns:
+        for step in recipe.steps:
+            batch = step(stack, batch, context)
+        return _descend(stack, batch, optimizer, prior, recipe, context)
+    team = Team(stack)
+    optimizers, done = optimizer.networks(team.n_networks), []
+    for k, player in enumerate(team.players):
+        seen = batch.anew()
+        for step in recipe.steps:
+            seen = step(team, seen, context)
+        own = seen.of_network(k)
+        done.append(_descend(player, own, optimizers[k], prior, recipe, context))
+        team.moved(k)
+    values, shares = zip(*done, strict=True)
+    return torch.cat(values, -1), torch.cat(shares, -1)
+
+
+def _descend(
+    stack: Any,
+    batch: Batch,
+    optimizer: Any,
+    mass: Any,
+    recipe: Recipe,
+    context: Context,
+) -> tuple[Tensor, Tensor]:
+    """Follow the weighted gradient; return losses and shares."""
+    before = None if context.lengths is None else stack.theta.clone()
+    # on a GPU the host would have to wait to learn which rows those are
+    if batch.sparse and len(batch.weights) == 1 and batch.x.device.type == "cpu":
+        batch = batch.narrowed(stack)
     lr = recipe.learning_rate(context.epoch)
-    for step in recipe.steps:
-        batch = step(stack, batch, context)
     values, gradient = batch.loss(stack, context.loss, training=True)
     shares = _shares(batch, context)
     stack.backward(batch.tape(stack, training=True), gradient, shares)
     context.comm.add_up(stack.grad)
-    _regularize(stack, prior, recipe, lr)
+    _regularize(stack, mass, recipe, lr)
     optimizer.step(stack.theta, stack.grad, lr)
+    if before is not None and context.lengths is not None:
+        context.lengths.append(torch.dist(stack.theta, before))
     return values, shares
 
 
@@ -140,8 +183,7 @@ def posterior(
     """
     weights = rows.weights[None].expand(stack.n_networks, -1)
     with stack.mode():
-        for step in recipe.steps:
-            if isinstance(step, Reweight):
-                blocks = [step.rate(stack, b, context) for b in rows.blocks(block)]
-                weights = step.decide(torch.cat(blocks, -1), weights, context)
+        for step in reweighting(recipe):
+            blocks = [step.rate(stack, b, context) for b in rows.blocks(block)]
+            weights = step.decide(torch.cat(blocks, -1), weights, context)
     return weights

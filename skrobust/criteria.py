@@ -23,6 +23,7 @@ __all__ = [
     "GradientNorm",
     "Huber",
     "Loss",
+    "LossIncrement",
     "LossLayer",
     "NegativeLogLikelihood",
     "Prediction",
@@ -226,6 +227,40 @@ class _FromFunction(Loss):
 
     def value(self, output: Tensor, target: Any) -> Tensor:
         return self.function(output, target)
+
+
+@dataclass(frozen=True)
+class LossIncrement:
+    """Loss of the first network minus that of the last: median-of-means' score.
+
+    Computed in double precision where the device has it: two losses of a wrong
+    target differ by less than either is rounded to in single precision.
+
+    Parameters
+    ----------
+    loss : Loss, default=None
+        None: the loss that training descends.
+
+    References
+    ----------
+    Paper 000, equation 5.
+    """
+
+    loss: Loss | None = None
+
+    def __call__(self, stack: Any, batch: Batch) -> Tensor:
+        """Return the increments, (1, n)."""
+        assert self.loss is not None, "not bound to a loss"
+        output, target = batch.tape(stack).output, self.loss.target(batch)
+        if output.device.type != "mps":
+            output = output.double()
+            target = target.double() if isinstance(target, Tensor) else target
+        losses = self.loss.value(output, target)
+        return losses[:1] - losses[-1:]
+
+    def bound(self, loss: Loss) -> LossIncrement:
+        """Return the score with its loss filled in."""
+        return self if self.loss is not None else LossIncrement(loss)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ scores' shape. Rules are pure, never loop over networks and never see labels or
 networks. Scores are numbers or +inf. Fields that are fractions or thresholds may be a
 float, a schedule (a function of the epoch, counted from 0), or a tensor that
 broadcasts against (..., 1).
+
+A rule may say two things about itself: ``by_order = True`` if what it does depends on
+the order of the rows, and ``sparse = True`` if it leaves weight to few of them.
 """
 
 from __future__ import annotations
@@ -18,10 +21,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ._blocks import choose_even, choose_weighted
+
 __all__ = [
     "Cap",
     "Disagreement",
     "Exchange",
+    "MedianOfMeans",
+    "NearMedian",
     "Ramp",
     "Rule",
     "SelfPaced",
@@ -123,8 +130,96 @@ class Trim:
 
 
 @dataclass(frozen=True)
+class MedianOfMeans:
+    """Keep the block of rows whose mean score is the median of all blocks.
+
+    Blocks are consecutive rows, so they are drawn anew wherever the order of the rows
+    is: the estimators see to it that it is a random one in every step. Blocks differ
+    by one row at most. Weights that are whole numbers count rows; of others the
+    mean is one row.
+
+    Parameters
+    ----------
+    n_blocks : int or float, default=0.5
+        Blocks of a batch, or if a float their share of its rows: 0.5 makes blocks of
+        two. At most as many as rows. More than half of the blocks must hold no bad
+        row, so blocks must be small where many rows are bad. 1 keeps all rows.
+    n_central : int or float, default=1
+        How many blocks around the median to keep (an even number counts as the odd
+        one below), or if a float their share. 1 is the source's; more make steady
+        steps and leave room for fewer bad blocks.
+
+    References
+    ----------
+    Paper 000, equation 6.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.rules import MedianOfMeans
+    >>> scores = torch.tensor([[1.0, 1.0, 2.0, 2.0, 1.0, 9.0]])
+    >>> MedianOfMeans(3)(scores, torch.ones(1, 6), epoch=0)
+    tensor([[0., 0., 1., 1., 0., 0.]])
+    """
+
+    n_blocks: int | float = 0.5
+    n_central: int | float = 1
+
+    by_order = True  # rows that all fit one batch must be shuffled
+    sparse = True  # few rows keep weight
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the weights with all rows outside the central blocks set to zero."""
+        if self.n_blocks == 1 and not isinstance(self.n_blocks, float):
+            return weights.expand_as(scores)
+        # asked where the answer is at hand: a GPU would make the host wait
+        if weights.device.type == "cpu" and bool((weights == 1).all()):
+            chosen = choose_even(scores, self.n_blocks, self.n_central)
+            return chosen.to(weights.dtype)
+        return choose_weighted(scores, weights, self.n_blocks, self.n_central)
+
+
+@dataclass(frozen=True)
+class NearMedian:
+    """Keep the rows whose score is at most a multiple of the median score.
+
+    Parameters
+    ----------
+    factor : float, schedule or Tensor, default=55.0
+        The multiple. For squared errors 55 is five robust standard deviations of
+        normal errors.
+    floor : float, default=1e-6
+        Scores up to this are kept, whatever the median.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.rules import NearMedian
+    >>> scores = torch.tensor([[3.0, 1.0, 2.0, 90.0]])
+    >>> NearMedian(5.0)(scores, torch.ones(1, 4), epoch=0)
+    tensor([[1., 1., 1., 0.]])
+    """
+
+    factor: Value = 55.0
+    floor: float = 1e-6
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the weights with rows of larger scores set to zero."""
+        weights = weights.expand_as(scores)
+        ranked, order = scores.sort(dim=-1, stable=True)
+        mass = weights.gather(-1, order).cumsum(-1)
+        # a hair below one half: cumulated rounding must not skip a row
+        half = mass[..., -1:] * (0.5 - 1e-6)
+        median = ranked.gather(-1, (mass < half).sum(-1, keepdim=True))
+        limit = median * at_epoch(self.factor, epoch)
+        return weights * (scores <= limit.clamp(min=self.floor))
+
+
+@dataclass(frozen=True)
 class SmallestLoss:
     """Keep nothing but the row with the lowest score (Min-SGD, Shah et al. 2020)."""
+
+    sparse = True
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the weights with all but the best rows set to zero."""
@@ -209,6 +304,11 @@ class Chain:
     """Apply rules one after the other, each to the weights of the one before."""
 
     rules: tuple[Rule, ...]
+
+    @property
+    def by_order(self) -> bool:
+        """Whether one of the rules looks at the order of the rows."""
+        return any(getattr(rule, "by_order", False) for rule in self.rules)
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the weights after the last rule."""

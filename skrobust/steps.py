@@ -34,12 +34,15 @@ class Context:
         For random draws, on the device of the batch.
     comm : Alone
         The other processes, if there are any.
+    lengths : list of Tensor or None
+        Where a list, each step adds how far it moved the parameters.
     """
 
     loss: Loss
     epoch: int
     generator: torch.Generator
     comm: Alone = field(default_factory=current)
+    lengths: list[Tensor] | None = None
 
 
 class Step(Protocol):
@@ -76,7 +79,12 @@ class Reweight:
         scores = self.rate(stack, batch, context)
         weights = self.decide(scores, batch.weights, context)
         mass = None if self.renormalize else batch.weights.sum(-1, keepdim=True)
-        return batch.reweighted(weights, mass)
+        return batch.reweighted(weights, mass, getattr(self.rule, "sparse", False))
+
+    @property
+    def by_order(self) -> bool:
+        """Whether the rule looks at the order of the rows."""
+        return bool(getattr(self.rule, "by_order", False))
 
     def bound(self, loss: Loss) -> Reweight:
         """Return the step with the descended loss filled in where none is given."""

@@ -85,6 +85,15 @@ ESTIMATORS = {
     "Co-PRL regressor": skrobust.PRLRegressor(
         score="gradient", co_training=True, ramp=2, early_stopping=True, **SMALL
     ),
+    "MoM classifier": skrobust.MoMClassifier(**SMALL),
+    "MoM classifier of two": skrobust.MoMClassifier(selection="increment", **SMALL),
+    "MoM regressor": skrobust.MoMRegressor(n_central=0.2, **SMALL),
+    "MoM regressor of two": skrobust.MoMRegressor(
+        selection="increment", **{**SMALL, "dropout": 0.2, "solver": "sgd"}
+    ),
+    "MoM regressor with own network": skrobust.MoMRegressor(
+        selection="increment", network=drop, **SMALL
+    ),
 }
 every = pytest.mark.parametrize("name", ESTIMATORS)
 
@@ -267,7 +276,11 @@ def test_no_global_generator_is_touched(name):
 @every
 def test_weight_is_repetition(name):
     """Also with steps, two networks and own networks, beyond scikit-learn's check."""
-    if name in ("classifier with everything", "regressor with steps"):
+    if name in (
+        "classifier with everything",
+        "regressor with steps",
+        "MoM regressor of two",
+    ):
         pytest.skip("draws something for each row")
     if "own network" in name or "Co-PRL" in name:
         params = {"network": None} if "own" in name else {"early_stopping": False}

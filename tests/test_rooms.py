@@ -18,11 +18,13 @@ FILES = {
 }
 LIBRARIES = {"matplotlib", "numpy", "scipy", "sklearn", "torch", "pandas", "joblib"}
 MACHINE = {"_batch", "_comm", "_ghost", "_modules", "_nets", "_optim", "_stack"}
-MACHINE |= {"_dropout", "_ensemble", "_flow", "_train", "_vae"}
+MACHINE |= {"_blocks", "_dropout", "_ensemble", "_flow", "_train", "_turns", "_vae"}
 
 # room: (libraries it may import, rooms of the house it may import)
 TABLE = {
-    "rules": ({"torch"}, set()),
+    "rules": ({"torch"}, {"_blocks"}),
+    "_blocks": ({"torch"}, set()),
+    "_turns": ({"torch"}, set()),
     "criteria": ({"torch"}, {"_batch"}),
     "steps": ({"torch"}, {"_batch", "_comm", "criteria", "rules"}),
     "_batch": ({"torch"}, set()),
@@ -36,7 +38,7 @@ TABLE = {
     "_modules": ({"torch"}, {"_dropout", "_ghost"}),
     "_vae": ({"torch"}, {"_nets"}),
     "_flow": ({"torch"}, {"_nets"}),
-    "_train": ({"torch"}, {"_batch", "_comm", "steps"}),
+    "_train": ({"torch"}, {"_batch", "_comm", "_turns", "steps"}),
     "_contamination": ({"numpy"}, {"_relu.rows", "_scaling"}),
     "_rejection": ({"numpy"}, {"_relu.rows", "_scaling"}),
     "corruption": ({"numpy", "sklearn"}, set()),

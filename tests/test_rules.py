@@ -12,6 +12,8 @@ from skrobust.rules import (
     Cap,
     Disagreement,
     Exchange,
+    MedianOfMeans,
+    NearMedian,
     Ramp,
     SelfPaced,
     SmallestLoss,
@@ -32,6 +34,12 @@ RULES = [
     Exchange(),
     chain(Trim(0.3), Exchange()),
     chain(Trim(0.2), Cap(0.5)),
+    NearMedian(1.5),
+    MedianOfMeans(1),
+    MedianOfMeans(3),
+    MedianOfMeans(0.5, 0.3),
+    MedianOfMeans(5, 3),
+    MedianOfMeans(50),
 ]
 # rules that judge each network by its own scores alone
 SEPARATE = [r for r in RULES if "Exchange" not in repr(r) and r != Disagreement()]
@@ -81,6 +89,8 @@ class TestEveryRule:
         assert torch.isfinite(apply(rule, scores, weights)).all()
 
     def test_follows_the_rows_when_they_are_reordered(self, rule):
+        if getattr(rule, "by_order", False):
+            pytest.skip("says that it looks at the order")
         scores, weights = draw()
         order = torch.randperm(N, generator=torch.Generator().manual_seed(1))
         moved = apply(rule, scores[:, order], weights[:, order])
@@ -282,3 +292,102 @@ def test_a_schedule_is_asked_every_epoch():
     assert asked == [0, 3, 6]
     assert masses[0] > masses[1] > masses[2]
     assert at_epoch(0.5, 3) == 0.5
+
+
+# -- median of means -------------------------------------------------------------
+
+
+def blocks_kept(rule, scores, weights=None):
+    """Which rows keep weight."""
+    scores = torch.as_tensor(scores, dtype=torch.float64)[None]
+    weights = torch.ones_like(scores) if weights is None else weights
+    return apply(rule, scores, weights)[0] > 0
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 12, 75])
+@pytest.mark.parametrize("b", [2, 5, 7, 12, 40, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("equal", [True, False])
+def test_blocks_are_neighbours_and_equal_to_one_row(n, b, equal):
+    """Whichever block the scores make the median, its size is about n / b."""
+    count = max(1, min(round(b * n) if isinstance(b, float) else b, n))
+    weights = torch.ones(1, n, dtype=torch.float64)
+    # weights a hair apart are cut by the general way
+    weights = weights if equal else weights + 1e-11 * torch.arange(n)
+    for seed in range(5):
+        scores = draw(seed, 1, n)[0][0]
+        rows = blocks_kept(MedianOfMeans(b), scores, weights).nonzero()[:, 0]
+        assert len(rows) in (n // count, -(-n // count))
+        assert int(rows[-1] - rows[0]) == len(rows) - 1
+
+
+def test_the_block_kept_is_the_median_one():
+    """Paper 000, equation 6: the largest mean that is not above the median."""
+    for seed in range(20):
+        scores = draw(seed, 1, 12)[0]
+        for b in (2, 3, 4, 6, 12):
+            kept = apply(MedianOfMeans(b), scores, torch.ones(1, 12))
+            means = scores.view(b, -1).mean(1)
+            mean = float((kept * scores).sum() / kept.sum())
+            assert mean == pytest.approx(float(means.sort().values[(b - 1) // 2]))
+
+
+@pytest.mark.parametrize(
+    ("b", "central", "expected"),
+    [(6, 1, 1), (6, 3, 3), (6, 5, 5), (5, 5, 5), (10, 0.4, 3), (12, 1.0, 11)],
+)
+def test_central_blocks_surround_the_median(b, central, expected):
+    scores = torch.randperm(b, generator=torch.Generator().manual_seed(0))
+    kept = scores[blocks_kept(MedianOfMeans(b, central), scores)]
+    assert len(kept) == expected
+    assert int(kept.max() - kept.min()) == expected - 1
+    assert abs(float(kept.double().mean()) - (b - 1) // 2) <= 0.5
+
+
+def test_one_block_is_everything_and_changes_nothing():
+    scores, weights = draw()
+    assert torch.equal(apply(MedianOfMeans(1), scores, weights), weights.expand(K, N))
+
+
+@pytest.mark.parametrize("bad", [torch.inf, 1e300])
+@pytest.mark.parametrize("equal", [True, False])
+def test_bad_rows_cannot_be_kept_while_most_blocks_hold_none(bad, equal):
+    weights = torch.ones(1, 15, dtype=torch.float64)
+    weights = weights if equal else weights + 1e-11 * torch.arange(15)
+    for seed in range(10):
+        scores = draw(seed, 1, 15)[0][0]
+        wrong = torch.randperm(15, generator=torch.Generator().manual_seed(seed))[:2]
+        scores[wrong] = bad
+        assert not blocks_kept(MedianOfMeans(5), scores, weights)[wrong].any()
+        scores, wrong = draw(seed, 1, 15)[0][0], torch.arange(6)  # two whole blocks
+        scores[wrong] = bad
+        assert not blocks_kept(MedianOfMeans(5), scores, weights)[wrong].any()
+
+
+def test_rows_of_other_blocks_do_not_matter_one_by_one():
+    """Reordering rows within their blocks, or blocks, leaves the choice alone."""
+    scores = draw(3, 1, 12)[0][0]
+    rule, rng = MedianOfMeans(4), torch.Generator().manual_seed(0)
+    chosen = scores[blocks_kept(rule, scores)]
+    blocks = scores.view(4, 3)[torch.randperm(4, generator=rng)]
+    order = torch.rand(4, 3, generator=rng).argsort(1)
+    moved = blocks.gather(1, order).flatten()
+    assert torch.equal(
+        moved[blocks_kept(rule, moved)].sort().values, chosen.sort().values
+    )
+
+
+def test_one_heavy_row_is_many_blocks():
+    weights = torch.zeros(1, 5, dtype=torch.float64)
+    weights[0, 2] = 9
+    scores = torch.tensor([[torch.inf, 1, 2, 3, 4]], dtype=torch.float64)
+    kept = apply(MedianOfMeans(3), scores, weights)
+    assert kept.tolist() == [[0, 0, 3, 0, 0]]
+
+
+@pytest.mark.parametrize("factor", [1.0, 5.0])
+def test_rows_near_the_median_are_kept(factor):
+    scores, weights = draw(n=101)
+    kept = apply(NearMedian(factor), scores, torch.ones(1, 101)) > 0
+    median = scores.median(-1, keepdim=True).values
+    assert torch.equal(kept, scores <= factor * median)
+    assert apply(NearMedian(factor), torch.zeros(1, 4), torch.ones(1, 4)).all()

@@ -1,0 +1,313 @@
+"""Median-of-means: follow the block of rows whose loss is the median."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from scipy.special import bdtrc
+
+from ._blocks import central, n_blocks_of
+from ._classifier import ClassifierBase
+from ._params import (
+    documented,
+    keep,
+    require,
+    require_among,
+    require_count,
+    require_number,
+)
+from ._regressor import RegressorBase
+from ._train import Recipe
+from .criteria import CrossEntropy, Loss, LossIncrement, SquaredError
+from .rules import MedianOfMeans, NearMedian, SelfPaced
+from .steps import Reweight
+
+# what ranks the blocks; None: the loss itself
+SELECTIONS = {"increment": LossIncrement(), "loss": None}
+SHARE = 0.5  # blocks for a row, unless told otherwise
+SPOILED = 0.05  # share of steps that bad rows may get into without a warning
+
+
+def spoiled_steps(
+    epsilon: float, n_rows: int, n_blocks: int | float, n_central: int | float
+) -> float:
+    """Return in which share of the steps a central block may hold a bad row.
+
+    Bad rows are taken to fall on blocks at random, and their blocks to rank above all
+    others.
+    """
+    b = n_blocks_of(n_blocks, n_rows)
+    bad = 1 - (1 - epsilon) ** (n_rows / b)
+    # at most so many bad blocks leave the central ones alone
+    return float(bdtrc(b - 1 - central(n_central, b)[1], b, bad))
+
+
+class _MoM:
+    """The declaration that both estimators share."""
+
+    def _blocks(self) -> int | float:
+        return SHARE if self.n_blocks == "auto" else self.n_blocks
+
+    def _plain(self) -> bool:
+        """Whether one block holds everything, which is training without a rule."""
+        return not isinstance(self.n_blocks, float) and self.n_blocks == 1
+
+    def _steps(self) -> tuple[Reweight, ...]:
+        if self._plain():
+            return ()
+        rule = MedianOfMeans(self._blocks(), self.n_central)
+        return (Reweight(rule, SELECTIONS[self.selection]),)
+
+    def _networks(self) -> int:
+        return 1 if self._plain() or self.selection == "loss" else 2
+
+    def _by_change(self) -> bool:
+        return self.stopping == "change"
+
+    def _recipe(self, n: int, n_epochs: int) -> Recipe:
+        recipe: Recipe = super()._recipe(n, n_epochs)
+        recipe.turns = self._networks() > 1
+        rows = n // -(-n // recipe.batch_size)
+        self.n_blocks_ = n_blocks_of(self._blocks(), rows)
+        self._advise(rows)
+        return recipe
+
+    def _advise(self, rows: int) -> None:
+        """Warn where the blocks cannot do what is asked of them."""
+        name, blocks = type(self).__name__, self._blocks()
+        if not isinstance(blocks, float) and blocks > rows:
+            warnings.warn(
+                f"n_blocks={blocks} is more than the {rows} rows of a batch: {name} "
+                "uses blocks of one row. Use fewer blocks or a larger batch_size.",
+                stacklevel=7,
+            )
+        if self.epsilon is None:
+            return
+        spoiled = spoiled_steps(self.epsilon, rows, blocks, self.n_central)
+        if spoiled <= SPOILED:
+            return
+        best = spoiled_steps(self.epsilon, rows, rows, 1)
+        cure = (
+            "Use more and smaller blocks, or fewer central ones."
+            if best < spoiled
+            else "Not even blocks of one row would do: use a larger batch_size."
+        )
+        warnings.warn(
+            f"With epsilon={self.epsilon:g} bad rows get into {spoiled:.0%} of the "
+            f"steps: more than half of the blocks, and all central ones, must hold "
+            f"none, but a batch of {rows} rows has {self.n_blocks_} blocks of about "
+            f"{rows / self.n_blocks_:.3g} rows. {cure}",
+            stacklevel=7,
+        )
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        for name in ("n_blocks", "n_central"):
+            value = getattr(self, name)
+            if isinstance(value, float):
+                require_number(self, name, 0, 1, open_low=True, open_high=False)
+            elif name == "n_central" or value != "auto":
+                require_count(self, name)
+        odd = isinstance(self.n_central, float) or self.n_central % 2 == 1
+        require(self, "n_central", odd, "an odd int or a float in the range (0, 1]")
+        require_among(self, "selection", SELECTIONS)
+        require_among(self, "stopping", ("loss", "change"))
+        require_count(self, "max_restarts", 0)
+        if self.epsilon is not None:
+            require_number(self, "epsilon", 0, 0.5)
+
+
+@documented
+class MoMRegressor(_MoM, RegressorBase):
+    """Regressor for corrupted targets: median-of-means (DeepMoM).
+
+    Every step cuts the batch into small random blocks, averages the loss in each, and
+    follows the block in the middle of the ranking. A wrong target makes its block's
+    loss large, wherever it lies, and so keeps it out of the middle.
+
+    Parameters
+    ----------
+    {mom_parameters}
+    criterion : str, Loss or callable, default='squared_error'
+        The loss of scaled targets, see `skrobust.criteria.as_loss`; also
+        'absolute_error' and 'huber'.
+    {network_parameters}
+    {stopping_parameters}
+    {border_parameters}
+
+    Attributes
+    ----------
+    n_blocks_ : int
+        Blocks of a batch.
+    n_restarts_ : int
+        How often training began again.
+    sample_weight_ : ndarray of shape (n_samples,)
+        The own weight of each training row that the final networks trust: whose
+        residual is at most five robust standard deviations of all residuals. Others
+        have 0. With two players the mean of their opinions.
+    inlier_mask_ : ndarray of shape (n_samples,)
+        Whether the networks trust a row, with two players both of them.
+    {fitted_attributes}
+
+    See Also
+    --------
+    MoMClassifier : The same for classes.
+    PRLRegressor : Leaves out the rows of largest loss and needs to be told how many.
+
+    References
+    ----------
+    S.-T. Huang and J. Lederer, "DeepMoM: Robust Deep Learning With Median-of-Means",
+    2022, Definition 1 and Algorithm 1. Where its step 5 has a sign that would let the
+    second player ascend its own loss, the text is followed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrobust import MoMRegressor
+    >>> X = np.linspace(-1, 1, 300)[:, None]
+    >>> y = np.sin(3 * X[:, 0])
+    >>> y[::10] = 50.0
+    >>> model = MoMRegressor(random_state=0).fit(X, y)
+    >>> bool(abs(model.predict([[0.5]])[0] - np.sin(1.5)) < 0.2)
+    True
+    >>> int(model.inlier_mask_[::10].sum())
+    0
+    """
+
+    def __init__(
+        self,
+        n_blocks="auto",
+        *,
+        selection="loss",
+        n_central=1,
+        epsilon=None,
+        stopping="loss",
+        max_restarts=3,
+        criterion="squared_error",
+        hidden_layer_sizes=(256, 256),
+        activation="relu",
+        network=None,
+        dropout=0.0,
+        solver="adam",
+        alpha=1e-4,
+        weight_decay=1.0,
+        batch_size="auto",
+        learning_rate="cosine",
+        learning_rate_init=1e-3,
+        max_iter=200,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=50,
+        clip_norm=None,
+        standardize=True,
+        device="auto",
+        dtype="auto",
+    ):
+        keep(self, locals())
+
+    def _verdict(self) -> tuple[Reweight, ...]:
+        return (Reweight(NearMedian(), SquaredError()),)
+
+
+@documented
+class MoMClassifier(_MoM, ClassifierBase):
+    """Classifier for corrupted labels: median-of-means (DeepMoM).
+
+    Every step cuts the batch into small random blocks, averages the loss in each, and
+    follows the block in the middle of the ranking.
+
+    Parameters
+    ----------
+    {mom_parameters}
+    {network_parameters}
+    {stopping_parameters}
+    {border_parameters}
+    class_weight : dict or 'balanced', default=None
+        Weights of the classes, multiplied with ``sample_weight``.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    n_blocks_ : int
+        Blocks of a batch.
+    n_restarts_ : int
+        How often training began again.
+    sample_weight_ : ndarray of shape (n_samples,)
+        The own weight of each training row that the final networks trust: whose label
+        they find likelier than chance. Others have 0. With two players the mean of
+        their opinions.
+    inlier_mask_ : ndarray of shape (n_samples,)
+        Whether the networks trust a row, with two players both of them.
+    {fitted_attributes}
+
+    See Also
+    --------
+    MoMRegressor : The same for numbers.
+    PRLClassifier : Leaves out the rows that would move the gradient most.
+
+    References
+    ----------
+    See `MoMRegressor`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from skrobust import MoMClassifier
+    >>> from skrobust.corruption import pairflip
+    >>> X, y = make_moons(300, noise=0.1, random_state=0)
+    >>> noisy, wrong = pairflip(y, 0.2, random_state=0)
+    >>> model = MoMClassifier(random_state=0).fit(X, noisy)
+    >>> model.score(X, y) > 0.95
+    True
+    """
+
+    def __init__(
+        self,
+        n_blocks="auto",
+        *,
+        selection="loss",
+        n_central=1,
+        epsilon=None,
+        stopping="loss",
+        max_restarts=3,
+        hidden_layer_sizes=(256, 256),
+        activation="relu",
+        network=None,
+        dropout=0.0,
+        solver="adam",
+        alpha=1e-4,
+        weight_decay=1.0,
+        batch_size="auto",
+        learning_rate="cosine",
+        learning_rate_init=1e-3,
+        max_iter=200,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=50,
+        clip_norm=None,
+        standardize=True,
+        device="auto",
+        dtype="auto",
+        class_weight=None,
+    ):
+        keep(self, locals())
+
+    def _loss(self) -> Loss:
+        return CrossEntropy()
+
+    def _verdict(self) -> tuple[Reweight, ...]:
+        return (Reweight(SelfPaced(float(np.log(len(self.classes_))))),)
