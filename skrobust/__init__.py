@@ -3,6 +3,7 @@
 from ._classifier import NetClassifier
 from ._detector import NetOutlierDetector
 from ._mom import MoMClassifier, MoMRegressor
+from ._mr import MRClassifier, MRRegressor
 from ._prl import PRLClassifier, PRLRegressor
 from ._rca import RCAOutlierDetector
 from ._realnvp import RobustRealNVPDetector
@@ -13,6 +14,8 @@ from ._relu import ReLUDistributionEstimator
 __version__ = "0.1.0"
 
 __all__ = [
+    "MRClassifier",
+    "MRRegressor",
     "MoMClassifier",
     "MoMRegressor",
     "NetClassifier",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -73,9 +74,9 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         """Return the steps of a method whose schedule depends on all epochs."""
         return self._steps()
 
-    def _verdict(self) -> tuple[Any, ...]:
-        """Return the steps that say, after training, who is trusted how much."""
-        return self._steps()
+    def _verdict(self) -> tuple[Any, ...] | None:
+        """Return the steps that say who is trusted in the end; None: those trained."""
+        return None
 
     def _networks(self) -> int:
         return self.n_networks
@@ -124,6 +125,12 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
     def _prepare(self, X: Array, weights: Array, resume: bool) -> tuple[Array, Array]:
         """Rows and weights to train with: 0 for rows that training is not to see."""
         return X, weights
+
+    def _settle(
+        self, rows: Rows, progress: Progress, recipe: Recipe, X: Array, partial: bool
+    ) -> Recipe:
+        """Settle what depends on the rows; called before training starts."""
+        return recipe
 
     def _finish(self, X: Array, weights: Array) -> None:
         """Compute further fitted attributes from the rows and weights given."""
@@ -183,10 +190,16 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
             watch.restart = lambda: self._restart(progress, recipe)
         with _border.few_threads(progress.stack.theta.numel() * recipe.batch_size):
             rows = self._rows(X, target, total, progress, recipe)
+            recipe = self._settle(rows, progress, recipe, X, partial)
+            mark = self._recall(rows, recipe, (X, target, total), resume)
             run_epochs(rows, progress, recipe, context, watch)
             vars(self).update(self._attributes(progress, about))
-            verdict = replace(recipe, steps=self._bound(self._verdict()))
-            final = posterior(progress.stack, rows, verdict, context).mean(0)
+            verdict = self._verdict()
+            if verdict is not None:
+                recipe = replace(recipe, steps=self._bound(verdict))
+            final = posterior(progress.stack, rows, recipe, context).mean(0)
+        revised = None if rows.revised is None else rows.revised.cpu().numpy()
+        self._revised = mark, revised
         left = (final.double().cpu().numpy() / total)[place] * w
         self._keep_weights(used, len(weights), w, left)
         self._finish(data[0], given)
@@ -283,6 +296,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         return Recipe(steps, self._batch_rows(n), step_size, *decays)
 
     def _bound(self, steps: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Fill in, where a step has no score, the loss that is descended."""
         loss = self._loss()
         return tuple(s.bound(loss) if isinstance(s, Reweight) else s for s in steps)
 
@@ -332,6 +346,22 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         if len(X) <= recipe.batch_size and any(s.by_order for s in reweighting(recipe)):
             keys = torch.as_tensor(_border.row_keys(X, target))
         return Rows(x, y, weights, n_classes, keys)
+
+    def _recall(
+        self, rows: Rows, recipe: Recipe, data: tuple[Any, ...], resume: bool
+    ) -> Any:
+        """Go on from revised weights if these are the rows they were found for.
+
+        Returns what the rows are known again by.
+        """
+        if not any(isinstance(s, Reweight) and s.every for s in recipe.steps):
+            return None
+        arrays = (np.ascontiguousarray(array) for array in data if array is not None)
+        mark = [zlib.crc32(array) for array in arrays]
+        known, revised = getattr(self, "_revised", (None, None))
+        if resume and known == mark and revised is not None:
+            rows.revised = torch.as_tensor(revised, device=rows.weights.device)
+        return mark
 
     def _watch(
         self,

@@ -33,24 +33,42 @@ class Batch:
         What the weighted sum of losses is divided by; None: the sum of the weights.
     sparse : bool
         Whether few rows have weight, so that it pays to leave out the others.
+    prior : Tensor of shape (1, n), or None
+        The rows' own weights, where a rule has revised those of all rows; None: no
+        rule has.
     """
 
-    __slots__ = ("_memo", "mass", "sparse", "weights", "x", "y")
+    __slots__ = ("_memo", "mass", "prior", "sparse", "weights", "x", "y")
 
-    def __init__(self, x: Tensor, y: Tensor | None, weights: Tensor, mass: Any = None):
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor | None,
+        weights: Tensor,
+        mass: Any = None,
+        prior: Tensor | None = None,
+    ):
         self.x, self.y, self.weights, self.mass = x, y, weights, mass
+        self.prior = prior
         self.sparse = False
         self._memo: dict[Any, Any] = {}
 
+    @property
+    def own_mass(self) -> Any:
+        """What the rows weigh by themselves, whatever rules say of them."""
+        if self.prior is not None:
+            return self.prior.sum()
+        return self.weights.sum() if self.mass is None else self.mass
+
     def reweighted(self, weights: Tensor, mass: Any, sparse: bool = False) -> Batch:
         """Return the same rows with other weights; what was computed stays known."""
-        batch = Batch(self.x, self.y, weights, mass)
+        batch = Batch(self.x, self.y, weights, mass, self.prior)
         batch._memo, batch.sparse = self._memo, sparse
         return batch
 
     def anew(self) -> Batch:
         """Return the same batch without what was computed from it."""
-        return Batch(self.x, self.y, self.weights, self.mass)
+        return Batch(self.x, self.y, self.weights, self.mass, self.prior)
 
     def of_network(self, k: int) -> Batch:
         """Return the batch as network k of a `_turns.Team` sees it."""
@@ -86,6 +104,7 @@ class Batch:
             self.y if y is None else y,
             self.weights,
             self.mass,
+            self.prior,
         )
         batch.sparse = self.sparse
         if x is None:  # the outputs do not depend on the targets
@@ -144,13 +163,31 @@ class Rows:
         # equal weights make the mass of a batch a plain number, not a sum
         even = bool((weights == weights[0]).all())
         self.unit = float(weights[0]) if even else None
+        # what a rule that judges all rows made of the weights, (K, n)
+        self.revised: Tensor | None = None
 
-    def _batch(self, x: Tensor, y: Tensor | None, weights: Tensor) -> Batch:
-        n = weights.shape[-1]
-        return Batch(x, y, weights, None if self.unit is None else self.unit * n)
+    def part(self, mask: Tensor) -> Rows:
+        """Return some of the rows, with their own weights."""
+        there = mask.nonzero()[:, 0]
+        x, y, at = self.x, self.y, there.cpu()
+        part = x[there] if isinstance(x, Tensor) else lambda index: x(at[index])
+        return Rows(
+            part, None if y is None else y[there], self.weights[there], self.n_classes
+        )
+
+    def _batch(self, index: Tensor, x: Tensor, y: Tensor | None, own: Tensor) -> Batch:
+        if self.revised is None:
+            mass = None if self.unit is None else self.unit * own.shape[-1]
+            return Batch(x, y, own, mass)
+        weights = self.revised.index_select(-1, index.to(own.device))
+        return Batch(x, y, weights.to(own.dtype), None, own)
 
     def take(self, index: Tensor) -> Batch:
         """Return the rows of ``index`` (on the CPU) as one batch."""
+        return self._batch(index, *self._gather(index))
+
+    def _gather(self, index: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Read inputs, targets and own weights of rows."""
         there = index.to(self.weights.device)
         # index_select: several times faster here than x[there]
         x = self.x.index_select(0, there) if self.in_memory else self.x(index)
@@ -159,7 +196,7 @@ class Rows:
             weights = self.weights.index_select(0, there)
         else:  # one number for all: rules need not look at each
             weights = self.weights[:1].expand(len(there))
-        return self._batch(x, y, weights[None])
+        return x, y, weights[None]
 
     def _targets(self, y: Tensor) -> Tensor:
         if not self.n_classes:
@@ -186,9 +223,10 @@ class Rows:
 
         Equal batches leave no small last one, in which a single bad row would weigh
         too much. When everything fits one batch the order is kept and nothing drawn,
-        unless there are keys to shuffle by.
+        unless there are keys to shuffle by. Weights are those at the moment a batch is
+        asked for.
         """
-        n_batches = -(-self.n // batch_size)
+        n_batches = self.n_batches(batch_size)
         if n_batches == 1:
             yield self.take(self._one_batch(generator))
             return
@@ -201,7 +239,11 @@ class Rows:
             chunk = sizes[done : done + max(1, 65536 // batch_size)]
             done += len(chunk)
             rows, order = order[: sum(chunk)], order[sum(chunk) :]
-            whole = self.take(rows)
-            ys = [None] * len(chunk) if whole.y is None else whole.y.split(chunk)
-            ws = whole.weights.split(chunk, 1)
-            yield from map(self._batch, whole.x.split(chunk), ys, ws)
+            x, y, own = self._gather(rows)
+            ys = [None] * len(chunk) if y is None else y.split(chunk)
+            parts = rows.split(chunk), x.split(chunk), ys, own.split(chunk, 1)
+            yield from map(self._batch, *parts)
+
+    def n_batches(self, batch_size: int) -> int:
+        """Batches an epoch."""
+        return -(-self.n // batch_size)

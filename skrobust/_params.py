@@ -81,7 +81,7 @@ def check_network(est: Any) -> None:
     require(est, "hidden_layer_sizes", ok, "an array-like of positive ints or an int")
     require_among(est, "activation", ACTIVATIONS)
     require_number(est, "dropout", 0, 1)
-    require_among(est, "solver", SOLVERS)
+    require_among(est, "solver", getattr(est, "_solvers", SOLVERS))
     require_among(est, "learning_rate", LEARNING_RATES)
     require_number(est, "learning_rate_init", 0, open_low=True)
     require_number(est, "alpha", 0)

@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ._batch import Rows
 from ._scaling import InputScaler
-from ._train import Diverged, Recipe, train_epoch
+from ._train import Diverged, Recipe, drawn, train_epoch
 from .steps import Context
 
 
@@ -118,10 +118,12 @@ def _epoch(
     """Train one epoch; return whether it should be the last."""
     context.epoch = progress.n_epochs
     progress.n_epochs += 1
-    batches = rows.epoch(recipe.batch_size, progress.order)
+    stack, trusted = progress.stack, rows.revised
+    batches = drawn(stack, rows, recipe, context, progress.order)
     try:
-        loss = train_epoch(progress.stack, batches, progress.optimizer, recipe, context)
+        loss = train_epoch(stack, batches, progress.optimizer, recipe, context)
     except Diverged:
+        rows.revised = trusted
         if watch.restart():
             return False
         warnings.warn(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +63,7 @@ def train_batch(
 
     Rows without weight may be left out of both.
     """
-    prior = batch.weights.sum() if batch.mass is None else batch.mass
-    prior = _mass(prior, batch, context)
+    prior = _mass(batch.own_mass, batch, context)
     if not recipe.turns:
         for step in recipe.steps:
             batch = step(stack, batch, context)
@@ -174,6 +173,39 @@ def train_epoch(
     return mean
 
 
+def drawn(
+    stack: Any, rows: Rows, recipe: Recipe, context: Context, order: torch.Generator
+) -> Iterator[Batch]:
+    """Yield an epoch's batches; when due, let rules revise the weights of all rows.
+
+    Whoever asks for the next batch has trained on the one before, and batches hold
+    the weights of the moment they are asked for.
+    """
+    due = [s for s in recipe.steps if isinstance(s, Reweight) and s.every]
+    if due and rows.revised is None:
+        rows.revised = rows.weights.expand(stack.n_networks, -1)
+    length = 1 / rows.n_batches(recipe.batch_size)
+    for i, batch in enumerate(rows.epoch(recipe.batch_size, order)):
+        yield batch
+        for step in due:
+            start, end = ((context.epoch + j * length) / step.every for j in (i, i + 1))
+            if int(end + 1e-6) > int(start + 1e-6):
+                rows.revised = _revise(stack, rows, step, context)
+
+
+def _rate(
+    stack: Any, rows: Rows, step: Reweight, context: Context, block: int = 1024
+) -> Tensor:
+    """Score all rows, (K, n)."""
+    return torch.cat([step.rate(stack, b, context) for b in rows.blocks(block)], -1)
+
+
+def _revise(stack: Any, rows: Rows, step: Reweight, context: Context) -> Tensor:
+    """Return what a rule makes of the weights of all rows, (K, n)."""
+    scores = _rate(stack, rows, step, context)
+    return step.revise(scores, rows.revised, rows.weights[None], context)
+
+
 def posterior(
     stack: Any, rows: Rows, recipe: Recipe, context: Context, block: int = 1024
 ) -> Tensor:
@@ -181,9 +213,11 @@ def posterior(
 
     Only rules are asked: what other steps do to inputs or targets does not count.
     """
-    weights = rows.weights[None].expand(stack.n_networks, -1)
+    weights = rows.weights[None] if rows.revised is None else rows.revised
+    weights = weights.expand(stack.n_networks, -1)
     with stack.mode():
         for step in reweighting(recipe):
-            blocks = [step.rate(stack, b, context) for b in rows.blocks(block)]
-            weights = step.decide(torch.cat(blocks, -1), weights, context)
+            if not step.every:
+                scores = _rate(stack, rows, step, context, block)
+                weights = step.decide(scores, weights, context)
     return weights

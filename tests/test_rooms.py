@@ -18,7 +18,8 @@ FILES = {
 }
 LIBRARIES = {"matplotlib", "numpy", "scipy", "sklearn", "torch", "pandas", "joblib"}
 MACHINE = {"_batch", "_comm", "_ghost", "_modules", "_nets", "_optim", "_stack"}
-MACHINE |= {"_blocks", "_dropout", "_ensemble", "_flow", "_train", "_turns", "_vae"}
+MACHINE |= {"_blocks", "_dropout", "_ensemble", "_flow", "_linear", "_train"}
+MACHINE |= {"_turns", "_vae"}
 
 # room: (libraries it may import, rooms of the house it may import)
 TABLE = {
@@ -38,6 +39,7 @@ TABLE = {
     "_modules": ({"torch"}, {"_dropout", "_ghost"}),
     "_vae": ({"torch"}, {"_nets"}),
     "_flow": ({"torch"}, {"_nets"}),
+    "_linear": ({"numpy", "torch"}, {"_stack"}),
     "_train": ({"torch"}, {"_batch", "_comm", "_turns", "steps"}),
     "_contamination": ({"numpy"}, {"_relu.rows", "_scaling"}),
     "_rejection": ({"numpy"}, {"_relu.rows", "_scaling"}),

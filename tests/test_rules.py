@@ -12,7 +12,9 @@ from skrobust.rules import (
     Cap,
     Disagreement,
     Exchange,
+    LossMixture,
     MedianOfMeans,
+    MultiplicativeWeights,
     NearMedian,
     Ramp,
     SelfPaced,
@@ -40,6 +42,9 @@ RULES = [
     MedianOfMeans(0.5, 0.3),
     MedianOfMeans(5, 3),
     MedianOfMeans(50),
+    LossMixture(warm_up=0),
+    MultiplicativeWeights(2.0),
+    MultiplicativeWeights(Ramp(3.0, 4), max_weight=1.5),
 ]
 # rules that judge each network by its own scores alone
 SEPARATE = [r for r in RULES if "Exchange" not in repr(r) and r != Disagreement()]
@@ -69,6 +74,8 @@ class TestEveryRule:
         scores, weights = draw()
         after = apply(rule, scores, weights)
         assert (after >= 0).all()
+        if getattr(rule, "updates", False):  # moves weight from row to row
+            after, weights = after.sum(-1), weights.sum(-1)
         assert (after <= weights + 1e-12).all()
 
     def test_leaves_its_arguments_alone(self, rule):
@@ -391,3 +398,91 @@ def test_rows_near_the_median_are_kept(factor):
     median = scores.median(-1, keepdim=True).values
     assert torch.equal(kept, scores <= factor * median)
     assert apply(NearMedian(factor), torch.zeros(1, 4), torch.ones(1, 4)).all()
+
+
+# -- multiplicative weights ---------------------------------------------------------
+def test_multiplicative_weights_follow_their_formula():
+    scores, weights = draw()
+    etas = [0.3, 0.0, 1.7]
+    rule = MultiplicativeWeights(lambda epoch: etas[epoch])
+    after, lost = weights, torch.zeros_like(scores)
+    for epoch, eta in enumerate(etas):
+        losses = draw(seed=epoch)[0]
+        after, lost = rule(losses, after, epoch=epoch), lost + eta * losses
+    expected = weights * torch.exp(-lost)
+    expected *= weights.sum() / expected.sum(-1, keepdim=True)
+    torch.testing.assert_close(after, expected)
+
+
+def test_multiplicative_weights_take_one_step_size_a_network():
+    scores, weights = draw()
+    etas = [0.0, 0.5, 20.0]
+    each = MultiplicativeWeights(torch.tensor(etas)[:, None])
+    alone = [
+        apply(MultiplicativeWeights(eta), scores[k : k + 1], weights)
+        for k, eta in enumerate(etas)
+    ]
+    torch.testing.assert_close(apply(each, scores, weights), torch.cat(alone))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("level", [0.0, 1e4, 1e300])
+def test_only_differences_of_scores_count(dtype, level):
+    level = min(level, torch.finfo(dtype).max / 10)
+    scores = torch.tensor([[0.0, 1.0, 1e5]], dtype=dtype)
+    after = MultiplicativeWeights(1.0)(scores + level, torch.ones(1, 3), epoch=0)
+    assert torch.isfinite(after).all()
+    assert after.sum() == pytest.approx(3)
+    if level < 1e5:
+        assert (after[0, 1] / after[0, 0]).item() == pytest.approx(0.36788, rel=1e-2)
+        assert after[0, 2] == 0
+
+
+def test_when_all_rows_are_hopeless_nothing_changes():
+    scores, weights = draw()
+    after = apply(MultiplicativeWeights(1.0), scores * torch.inf, weights)
+    torch.testing.assert_close(after, weights.expand(K, N))
+
+
+@pytest.mark.parametrize("limit", [1.0, 1.2, 2.0, 100.0])
+def test_no_row_grows_beyond_the_limit(limit):
+    own = draw()[1]
+    free, capped = own, own
+    for seed in range(5):
+        scores = 3 * draw(seed)[0]
+        free = MultiplicativeWeights(1.0)(scores, free, epoch=0, own=own)
+        rule = MultiplicativeWeights(1.0, limit)
+        before, capped = capped, rule(scores, capped, epoch=0, own=own)
+    assert (capped <= limit * own * (1 + 1e-9)).all()
+    torch.testing.assert_close(capped.sum(-1), own.sum().expand(K))
+    if limit == 100:
+        torch.testing.assert_close(capped, free)
+    # the rows that are not at their limit keep their proportions
+    step = before * torch.exp(-scores)
+    below = capped < limit * own * (1 - 1e-9)
+    for k in range(K):
+        ratio = (capped / step)[k, below[k]]
+        torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio))
+
+
+# -- the mixture of losses ------------------------------------------------------------
+def test_the_mixture_tells_two_groups_apart():
+    rng = torch.Generator().manual_seed(0)
+    low = 0.3 * torch.rand(1, 300, generator=rng, dtype=torch.float64)
+    high = 2 + torch.rand(1, 100, generator=rng, dtype=torch.float64)
+    chance = LossMixture(0)(torch.cat([low, high], -1), torch.ones(1, 400), epoch=0)
+    assert (chance[:, :300] > 0.5).all() and chance[:, :300].mean() > 0.9
+    assert (chance[:, 300:] < 0.5).all() and chance[:, 300:].mean() < 0.1
+
+
+def test_the_mixture_waits():
+    scores, weights = draw()
+    rule = LossMixture(warm_up=3)
+    torch.testing.assert_close(rule(scores, weights, epoch=2), weights.expand(K, N))
+    assert not torch.equal(rule(scores, weights, epoch=3), weights.expand(K, N))
+
+
+def test_equal_scores_leave_the_mixture_at_sound_numbers():
+    chance = LossMixture(0)(torch.full((1, 5), 0.7), torch.ones(1, 5), epoch=0)
+    assert torch.isfinite(chance).all()
+    assert (chance == chance[0, 0]).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -18,7 +19,14 @@ from skrobust._batch import Batch, Rows
 from skrobust._modules import ModuleStack
 from skrobust._optim import SGD, Adam
 from skrobust._stack import MLPStack
-from skrobust._train import Diverged, Recipe, posterior, train_batch, train_epoch
+from skrobust._train import (
+    Diverged,
+    Recipe,
+    drawn,
+    posterior,
+    train_batch,
+    train_epoch,
+)
 from skrobust.criteria import (
     CrossEntropy,
     GradientNorm,
@@ -26,8 +34,8 @@ from skrobust.criteria import (
     SquaredError,
     as_loss,
 )
-from skrobust.rules import Exchange, Ramp, Trim, chain
-from skrobust.steps import Context, Reweight
+from skrobust.rules import Exchange, MultiplicativeWeights, Ramp, Trim, chain
+from skrobust.steps import Context, Mixup, Reweight, SmoothLabels
 
 F64 = torch.float64
 CPU = torch.device("cpu")
@@ -63,7 +71,7 @@ def train(stack, data, optimizer, recipe, loss, n_epochs=4, seed=3):
     context = Context(loss, 0, stack.generator or generator())
     rng, curve = generator(seed), []
     for context.epoch in range(n_epochs):
-        batches = data.epoch(recipe.batch_size, rng)
+        batches = drawn(stack, data, recipe, context, rng)
         curve.append(train_epoch(stack, batches, optimizer, recipe, context))
     return curve
 
@@ -506,6 +514,10 @@ PLANS = {
         "steps": (Reweight(chain(Trim(0.3), Exchange()), GradientNorm(CrossEntropy())),)
     },
     "plain": {"steps": ()},
+    "all rows once an epoch": {
+        "steps": (Reweight(MultiplicativeWeights(0.5, 2.0), CrossEntropy(), every=1),),
+        "alpha": 0.5,
+    },
     "penalties": {"steps": (), "alpha": 0.5, "weight_decay": 0.1, "clip_norm": 0.05},
 }
 # weights of rows: all different, all alike, or equal on the first process alone
@@ -593,3 +605,99 @@ def test_a_batch_can_be_weighted_network_by_network():
         own = Batch(data.x[part], y[part], torch.ones(1, len(y[part]), dtype=F64))
         train_batch(alone, own, SGD(alone.theta, 0.0), recipe, context)
         assert_same_modules(alone.modules()[0], both.modules()[k])
+
+
+# -- rules that judge all rows, now and then --------------------------------------
+
+
+@dataclass(frozen=True)
+class Note:
+    """Remember what the rule is asked, and let every row lose a little."""
+
+    asked: list = field(default_factory=list)
+    updates: bool = True
+
+    def __call__(self, scores, weights, *, epoch, own=None):
+        weights = weights.double().expand_as(scores)
+        self.asked.append((epoch, scores.clone(), weights.clone()))
+        return weights * (1 - 0.1 / (1 + scores))
+
+
+@pytest.mark.parametrize("every, times", [(1, 4), (0.5, 8), (2, 2), (4 / 3, 3), (9, 0)])
+def test_rules_are_asked_as_often_as_said(every, times):
+    stack, note = mlp(2), Note()
+    recipe = Recipe((Reweight(note, every=every),), 13, lambda e: 0.1)
+    data = rows()
+    train(stack, data, SGD(stack.theta), recipe, CrossEntropy())
+    assert len(note.asked) == times
+    assert all(scores.shape == (2, N) for _, scores, _ in note.asked)
+
+
+def test_all_rows_are_rated_as_they_are_by_the_networks_of_the_moment():
+    """The last judgement is by the final networks: unmixed rows, plain losses."""
+    data, stack, note = rows(), mlp(2, dropout=0.3), Note()
+    steps = (Mixup(), SmoothLabels(0.3), Reweight(note, every=1))
+    recipe = Recipe(steps, 16, lambda epoch: 0.1)
+    train(stack, data, SGD(stack.theta), recipe, CrossEntropy())
+    with stack.mode():
+        expected = CrossEntropy()(stack, data.take(torch.arange(N)))
+    assert_close(note.asked[-1][1], expected)
+
+
+@pytest.mark.parametrize("updates", [True, False])
+def test_an_update_goes_on_from_its_own_weights_others_start_afresh(updates):
+    data, stack, note = rows(), mlp(2), Note(updates=updates)
+    recipe = Recipe((Reweight(note, every=1),), 16, lambda epoch: 0.1)
+    train(stack, data, SGD(stack.theta), recipe, CrossEntropy())
+    given = [weights for _, _, weights in note.asked]
+    assert_close(given[0], data.weights.expand(2, N))
+    after = given[0] * (1 - 0.1 / (1 + note.asked[0][1]))
+    assert_close(given[1], after if updates else given[0])
+
+
+def test_batches_hold_the_weights_of_the_moment():
+    data, stack = rows(), mlp(2)
+    recipe = Recipe((Reweight(Note(), every=0.25),), 13, lambda epoch: 0.1)
+    context = Context(CrossEntropy(), 0, generator())
+    order = torch.randperm(N, generator=generator(3)).tensor_split(4)
+    for index, batch in zip(
+        order, drawn(stack, data, recipe, context, generator(3)), strict=True
+    ):
+        assert_close(batch.weights, data.revised[:, index])
+        assert_close(batch.own_mass, data.weights[index].sum())
+
+
+def test_weights_of_all_rows_are_those_of_the_formula():
+    """Algorithm 1: row weights are exp(-eta * summed losses), and so are the steps."""
+    data, stack = rows(), mlp()
+    module = copy.deepcopy(stack.modules()[0])
+    eta, lr = (lambda epoch: 0.2 + 0.1 * epoch), 0.3
+    steps = (Reweight(MultiplicativeWeights(eta), every=1),)
+    recipe = Recipe(steps, N, lambda epoch: lr)
+    train(stack, data, SGD(stack.theta, 0.0, False), recipe, CrossEntropy())
+    optimizer, lost = torch.optim.SGD(module.parameters(), lr=lr), torch.zeros(N)
+    for epoch in range(4):
+        p = (data.weights.log() - lost).softmax(-1)
+        losses = nn.functional.cross_entropy(module(data.x), data.y, reduction="none")
+        optimizer.zero_grad()
+        (p * losses).sum().backward()
+        optimizer.step()
+        with torch.no_grad():
+            out = module(data.x)
+        losses = nn.functional.cross_entropy(out, data.y, reduction="none")
+        lost = lost + eta(epoch) * losses
+    assert_same_modules(module, stack.modules()[0])
+    p = (data.weights.log() - lost).softmax(-1)
+    assert_close(data.revised[0], p * data.weights.sum(), rtol=1e-8, atol=1e-10)
+
+
+def test_each_network_has_weights_of_its_own():
+    steps = (Reweight(MultiplicativeWeights(0.5), every=1),)
+    recipe = Recipe(steps, 16, lambda epoch: 0.1, alpha=0.1)
+    found = {}
+    for k in (1, 2):
+        data, stack = rows(), mlp(k)
+        train(stack, data, Adam(stack.theta), recipe, CrossEntropy())
+        found[k] = data.revised
+    assert_close(found[2][:1], found[1])
+    assert not torch.equal(found[2][0], found[2][1])

@@ -1,0 +1,429 @@
+"""Multiplicative reweighting: rows whose loss stays high lose their say."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from ._batch import Rows
+from ._border import make_generator
+from ._classifier import ClassifierBase
+from ._compat import Silence
+from ._linear import LinearStack
+from ._optim import SGD
+from ._params import documented, is_number, keep, require, require_number
+from ._progress import Progress, Watch, run_epochs
+from ._regressor import RegressorBase
+from ._train import Recipe
+from .criteria import CrossEntropy, Loss, SquaredError
+from .rules import MultiplicativeWeights
+from .steps import Context, Mixup, Reweight, SmoothLabels, Step
+
+Array = NDArray[Any]
+
+PAPER_ETA = 0.01  # where there is nothing to choose by
+CANDIDATES = (0.0, 0.01, 0.03, 0.1)  # the first is plain training
+FEWEST = 30  # rows, below which held-out ones decide nothing
+HELD_OUT = 1 / 3
+
+
+class _MR:
+    """The declaration that both estimators share."""
+
+    label_smoothing = 0.0
+
+    def _steps(self) -> tuple[Step, ...]:
+        return self._steps_with(getattr(self, "eta_", PAPER_ETA))
+
+    def _steps_with(self, eta: Any) -> tuple[Step, ...]:
+        rule = MultiplicativeWeights(eta, self.max_weight)
+        steps: list[Step] = [Reweight(rule, every=self.every)]
+        if self.label_smoothing:
+            steps.append(SmoothLabels(self.label_smoothing))
+        if self.mixup:
+            steps.append(Mixup(self.mixup))
+        return tuple(steps)
+
+    def _networks(self) -> int:
+        return 1
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        eta = self.eta
+        ok = callable(eta) or (isinstance(eta, str) and eta == "auto")
+        ok = ok or (is_number(eta) and 0 <= eta < float("inf"))
+        require(self, "eta", ok, "'auto', a float in the range [0, inf) or a callable")
+        require_number(self, "every", 0, open_low=True)
+        require_number(self, "mixup", 0)
+        if self.max_weight is not None:
+            require_number(self, "max_weight", 1)
+
+    def _settle(
+        self, rows: Rows, progress: Progress, recipe: Recipe, X: Array, partial: bool
+    ) -> Recipe:
+        """Settle on a step size before training starts."""
+        if not isinstance(self.eta, str):
+            self.eta_ = self.eta
+        elif progress.n_epochs == 0:  # otherwise the fit that goes on chose one
+            choose = self._choose_eta
+            self.eta_ = PAPER_ETA if partial else choose(rows, progress, recipe, X)
+        return replace(recipe, steps=self._bound(self._steps()))
+
+    def _choose_eta(
+        self, rows: Rows, progress: Progress, recipe: Recipe, X: Array
+    ) -> float:
+        """Train once with each candidate on a part of the rows; ask the others.
+
+        A candidate must be nearer the held-out targets than plain training, on more
+        rows than the other way round, by more than one standard error: where nothing
+        speaks for reweighting it is not done.
+        """
+        outer = _held_out(X, rows.weights, progress.order.initial_seed())
+        mass, total = float(rows.weights[outer].sum()), float(rows.weights.sum())
+        if total < FEWEST or not 0 < mass < total:
+            return PAPER_ETA
+        stack = self._pilot(rows.part(~outer), progress, recipe)
+        held = rows.part(outer)
+        with stack.mode():
+            near = torch.cat(
+                [self._nearness(stack.predict(b.x), b.y) for b in held.blocks(1024)], -1
+            )
+        ahead = (near - near[:1]).sign().double()
+        share = held.weights.double() / mass
+        gain = (ahead * share).sum(-1)
+        error = (((ahead - gain[:, None]).square() * share).sum(-1) / mass).sqrt()
+        return CANDIDATES[int(torch.where(gain > error, gain, 0.0).argmax())]
+
+    def _pilot(self, rows: Rows, progress: Progress, recipe: Recipe) -> Any:
+        """Train a network with each candidate, side by side."""
+        like, seed = progress.stack.theta, progress.order.initial_seed()
+        design = {**progress.design, "n_networks": len(CANDIDATES)}
+        stack = self._build(design, seed, like.dtype, like.device)
+        stack.generator = make_generator(seed, like.device)
+        order = make_generator(seed)
+        etas = like.new_tensor(CANDIDATES, dtype=torch.float64)[:, None]
+        steps = self._bound(self._steps_with(etas))
+        watch = Watch(
+            n_epochs=self.max_iter,
+            tol=self.tol,
+            patience=self.n_iter_no_change,
+            validate=None,
+            callbacks=Silence(),
+            tell={},
+            attributes=dict,
+            verbose=False,
+        )
+        pilot = Progress(stack, self._optimizer(stack), None, design, order)
+        context = Context(self._loss(), 0, stack.generator)
+        size = min(recipe.batch_size, rows.n)
+        recipe = replace(recipe, steps=steps, batch_size=size)
+        run_epochs(rows, pilot, recipe, context, watch)
+        return stack
+
+    def _nearness(self, outputs: torch.Tensor, targets: Any) -> torch.Tensor:
+        """How near outputs are to targets (n, n_outputs), (K, n), higher is nearer."""
+        raise NotImplementedError
+
+    def _finish(self, X: Array, weights: Array) -> None:
+        left = _effective_number(self.sample_weight_)
+        before = _effective_number(weights)
+        if left < 0.05 * before:
+            warnings.warn(
+                f"The weights collapsed: what is left counts like {left:.1f} rows of "
+                f"{before:.1f}. Try a smaller eta, or a max_weight.",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
+
+
+def _effective_number(weights: Array) -> float:
+    """Rows of equal weight that would average as well as these (Kish)."""
+    share = weights / weights.sum()  # rows of weight zero add nothing
+    return float(1 / (share**2).sum())
+
+
+def _held_out(X: Array, weights: torch.Tensor, seed: int) -> torch.Tensor:
+    """Mask of the rows that hold a third of the mass.
+
+    The order is one of salted checksums, so equal rows stay on one side, and a row of
+    weight two is dealt with like two rows.
+    """
+    salt = zlib.crc32(seed.to_bytes(8, "little"))
+    rows = np.ascontiguousarray(X).reshape(len(X), -1)
+    marks = np.array([zlib.crc32(row, salt) for row in rows], dtype=np.uint64)
+    order = np.argsort(marks, kind="stable")
+    mass = np.cumsum(weights.double().cpu().numpy()[order])
+    last = marks[order[np.searchsorted(mass, HELD_OUT * mass[-1])]]
+    return torch.as_tensor(marks < last, device=weights.device)
+
+
+@documented
+class MRClassifier(_MR, ClassifierBase):
+    """Classifier for corrupted labels: multiplicative reweighting (MR).
+
+    After every epoch the weight of each training row is multiplied by
+    ``exp(-eta * loss)``. Rows that fit what the network has learned from the others
+    gain, rows that never do fade out, before the network can learn them by heart. No
+    share of wrong labels has to be known.
+
+    Parameters
+    ----------
+    eta : float, schedule or 'auto', default='auto'
+        Step size of the weights, not negative; 0 is plain training. A schedule is a
+        function of the epoch, from 0. 'auto' tries 0, 0.01, 0.03 and 0.1: networks
+        trained with each on two thirds of the rows predict the labels of the others,
+        corrupted as they are, and reweighting is used if it predicts more of them
+        than plain training, by more than a standard error. A fit then takes three
+        times as long. Where a network learns wrong labels by heart, 0.1 saves much;
+        where classes overlap or are hard to learn, it throws hard rows away. Less
+        than 30 rows, and ``partial_fit``, take the paper's 0.01.
+    label_smoothing : float, default=0.1
+        Share of each label's mass that is moved to all classes evenly, in [0, 1).
+    mixup : float, default=0.0
+        Train on convex combinations of rows with shares from Beta(mixup, mixup); the
+        paper uses 1 with 'sgd' and 0.5 with 'adam'. 0: none. Pairs are drawn by row,
+        so a row of weight two is then not quite the same as two rows.
+    every : float, default=1.0
+        Epochs between two updates of the weights, each of which costs a forward pass
+        over all rows.
+    max_weight : float, default=None
+        Largest multiple of its own weight that a row may reach, at least 1.
+    {network_parameters}
+    {stopping_parameters}
+    {border_parameters}
+    class_weight : dict or 'balanced', default=None
+        Weights of the classes, multiplied with ``sample_weight``.
+
+    Attributes
+    ----------
+    eta_ : float or callable
+        The step size that was used.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    sample_weight_ : ndarray of shape (n_samples,)
+        The final distribution over the training rows, with the mass of
+        ``sample_weight``, from which it started. A fit with ``warm_start`` on the
+        same rows goes on from it.
+    inlier_mask_ : ndarray of shape (n_samples,)
+        Whether at least half of a row's weight is left.
+    {fitted_attributes}
+
+    See Also
+    --------
+    MRRegressor : The same for numbers.
+    PRLClassifier : Leaves out a share of each batch that has to be stated.
+
+    References
+    ----------
+    N. Bar, T. Koren and R. Giryes, "Multiplicative Reweighting for Robust Neural
+    Network Optimization", 2024, Algorithm 1; with ``batch_size`` of all rows and
+    ``solver='sgd'``, Algorithm 2. The weights are updated with the plain losses of
+    unmixed rows. 'auto' is ours.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skrobust import MRClassifier
+    >>> from skrobust.corruption import symmetric
+    >>> X, y = load_digits(return_X_y=True)
+    >>> noisy, wrong = symmetric(y, 0.4, random_state=0)
+    >>> model = MRClassifier(0.1, max_iter=30, random_state=0).fit(X, noisy)
+    >>> model.score(X, y) > 0.95
+    True
+    >>> bool(model.inlier_mask_[wrong].mean() < 0.1)
+    True
+    """
+
+    def __init__(
+        self,
+        eta="auto",
+        *,
+        label_smoothing=0.1,
+        mixup=0.0,
+        every=1.0,
+        max_weight=None,
+        hidden_layer_sizes=(256, 256),
+        activation="relu",
+        network=None,
+        dropout=0.0,
+        solver="adam",
+        alpha=1e-4,
+        weight_decay=1.0,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=1e-3,
+        max_iter=200,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        clip_norm=None,
+        standardize=True,
+        device="auto",
+        dtype="auto",
+        class_weight=None,
+    ):
+        keep(self, locals())
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        require_number(self, "label_smoothing", 0, 1)
+
+    def _loss(self) -> Loss:
+        return CrossEntropy()
+
+    def _nearness(self, outputs: torch.Tensor, targets: Any) -> torch.Tensor:
+        return (outputs.argmax(-1) == targets.argmax(-1)).double()
+
+
+@documented
+class MRRegressor(_MR, RegressorBase):
+    """Regressor for corrupted targets: multiplicative reweighting (MR).
+
+    After every epoch the weight of each training row is multiplied by
+    ``exp(-eta * loss)``, so rows that never fit what the others say fade out. The
+    loss is that of robustly scaled targets.
+
+    Parameters
+    ----------
+    eta : float, schedule or 'auto', default='auto'
+        Step size of the weights, not negative; 0 is plain training. A schedule is a
+        function of the epoch, from 0. 'auto' tries 0, 0.01, 0.03 and 0.1: networks
+        trained with each on two thirds of the rows predict the others, and
+        reweighting is used if it is nearer to more of their targets than plain
+        training, by more than a standard error. A fit then takes three times as
+        long. Less than 30 rows, and ``partial_fit``, take the paper's 0.01.
+    mixup : float, default=0.0
+        Train on convex combinations of rows and of their targets, with shares from
+        Beta(mixup, mixup). 0: none.
+    every : float, default=1.0
+        Epochs between two updates of the weights, each of which costs a forward pass
+        over all rows.
+    max_weight : float, default=None
+        Largest multiple of its own weight that a row may reach, at least 1.
+    criterion : str, Loss or callable, default='squared_error'
+        The loss of scaled targets, see `skrobust.criteria.as_loss`.
+    {network_parameters}
+        'lstsq' solves weighted least squares in closed form in every epoch. It is
+        for a linear model, ``hidden_layer_sizes=()``, with squared errors, and does
+        not use the parameters of gradient steps and penalties.
+    {stopping_parameters}
+    {border_parameters}
+
+    Attributes
+    ----------
+    eta_ : float or callable
+        The step size that was used.
+    sample_weight_ : ndarray of shape (n_samples,)
+        The final distribution over the training rows, with the mass of
+        ``sample_weight``, from which it started. A fit with ``warm_start`` on the
+        same rows goes on from it.
+    inlier_mask_ : ndarray of shape (n_samples,)
+        Whether at least half of a row's weight is left.
+    {fitted_attributes}
+
+    See Also
+    --------
+    MRClassifier : The same for classes.
+
+    References
+    ----------
+    See `MRClassifier`; 'lstsq' is Algorithm 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrobust import MRRegressor
+    >>> X = np.linspace(-1, 1, 200)[:, None]
+    >>> y = 3 * X[:, 0] + 1
+    >>> y[::10] = 50.0
+    >>> line = MRRegressor(0.1, hidden_layer_sizes=(), solver="lstsq").fit(X, y)
+    >>> line.predict([[1.0]]).round(2)
+    array([4.])
+    """
+
+    _solvers = ("adam", "lstsq", "sgd")  # closed form is for regression only
+
+    def __init__(
+        self,
+        eta="auto",
+        *,
+        mixup=0.0,
+        every=1.0,
+        max_weight=None,
+        criterion="squared_error",
+        hidden_layer_sizes=(256, 256),
+        activation="relu",
+        network=None,
+        dropout=0.0,
+        solver="adam",
+        alpha=1e-4,
+        weight_decay=1.0,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=1e-3,
+        max_iter=200,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        clip_norm=None,
+        standardize=True,
+        device="auto",
+        dtype="auto",
+    ):
+        keep(self, locals())
+
+    def _nearness(self, outputs: torch.Tensor, targets: Any) -> torch.Tensor:
+        return -(outputs.double() - targets).abs().sum(-1)
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        if self.solver == "lstsq":
+            linear = self.network is None and np.size(self.hidden_layer_sizes) == 0
+            if not (linear and isinstance(self._loss(), SquaredError)):
+                raise ValueError(
+                    "solver='lstsq' of MRRegressor solves a linear model: it needs "
+                    "hidden_layer_sizes=(), network=None and "
+                    "criterion='squared_error'."
+                )
+
+    def _design(self, row_shape: tuple[int, ...], n_outputs: int) -> dict[str, Any]:
+        closed = self.solver == "lstsq"
+        return super()._design(row_shape, n_outputs) | {"closed_form": closed}
+
+    def _build(
+        self, design: dict[str, Any], seed: int, dtype: torch.dtype, device: Any
+    ) -> Any:
+        if not design["closed_form"]:
+            return super()._build(design, seed, dtype, device)
+        generator = make_generator(seed)
+        kind = {"generator": generator, "dtype": dtype, "device": device}
+        return LinearStack(design["sizes"], design["n_networks"], **kind)
+
+    def _optimizer(self, stack: Any) -> Any:
+        if self.solver == "lstsq":
+            return SGD(stack.theta, momentum=0.0, nesterov=False)
+        return super()._optimizer(stack)
+
+    def _recipe(self, n: int, n_epochs: int) -> Recipe:
+        if self.solver == "lstsq":  # the gradient leads to the solution in one step
+            return Recipe(self._bound(self._steps()), n, lambda epoch: 1.0)
+        return super()._recipe(n, n_epochs)

@@ -1,0 +1,345 @@
+"""Multiplicative reweighting: the paper's theorems, laws, and data that hurt."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_digits, make_moons
+from sklearn.exceptions import ConvergenceWarning
+
+from skrobust import MRClassifier, MRRegressor, NetClassifier, NetRegressor
+from skrobust._mr import _held_out
+from skrobust.corruption import symmetric
+from skrobust.datasets import make_signs
+
+SMALL = {"hidden_layer_sizes": (16,), "max_iter": 15, "random_state": 0}
+
+
+# -- the paper ----------------------------------------------------------------------
+class Slope(torch.nn.Module):
+    """The paper's logistic model: one slope, from 0, and no intercept."""
+
+    def __init__(self, n_features, n_outputs):
+        super().__init__()
+        self.slope = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        return torch.cat([-x, x], 1) * self.slope / 2
+
+
+PAPER = {
+    "network": Slope,
+    "solver": "sgd",
+    "momentum": 0.0,
+    "nesterovs_momentum": False,
+    "learning_rate_init": 1.0,
+    "alpha": 0.0,
+    "weight_decay": 0.0,
+    "standardize": False,
+    "tol": 0.0,
+    "n_iter_no_change": 10_000,
+    "label_smoothing": 0.0,
+    "warm_start": True,
+}
+
+
+def slopes(eta, times, **params):
+    """Slope and clean loss after each of some numbers of epochs, full batches."""
+    X, y, truth, _ = make_signs(15, task="classification", random_state=0)
+    model, found, done = MRClassifier(eta, **PAPER), [], 0
+    for time in times:
+        model.set_params(max_iter=time - done).fit(X, y)
+        found.append(float(model.decision_function([[1.0]])[0]))
+        done = time
+    found = np.array(found)
+    return found, np.log1p(np.exp(-found))
+
+
+def test_gradient_descent_stops_at_a_constant():
+    """Lemma 6: at log((1 - sigma) / sigma), here log 2."""
+    slope, loss = slopes(0.0, [50, 400])
+    np.testing.assert_allclose(slope, np.log(2), rtol=1e-3)
+    assert loss[-1] > 0.4
+
+
+def test_with_reweighting_the_clean_loss_goes_to_zero():
+    """Lemma 7 (the slope always grows) and Theorem 8."""
+    slope, loss = slopes(1.0, [1, 2, 3, 5, 10, 30, 100, 400])
+    # first step: from 0 by (1 - 2 sigma) / 2, a sixth
+    assert slope[0] == pytest.approx(1 / 6)
+    assert (np.diff(slope) > 0).all()
+    assert loss[-1] < 0.01
+
+
+@pytest.mark.parametrize("epochs", [1, 5, 20, 60])
+def test_reweighted_least_squares_approach_the_truth(epochs):
+    """Theorem 9's bound, and least squares stay away by a constant."""
+    X, y, truth, corrupted = make_signs(15, shift=2, random_state=1)
+    X, y = np.r_[X, -X], np.r_[y, -y]  # mirrored: the intercept of ours is then 0
+    eta, shift, delta = 0.5, 2.0, 0.5 - corrupted.mean()
+    params = {"hidden_layer_sizes": (), "solver": "lstsq", "max_iter": epochs}
+    params |= {"tol": 0.0, "n_iter_no_change": 1000}
+    plain = MRRegressor(0.0, **params).fit(X, y)
+    # the paper's loss is half the squared error of unscaled targets
+    unit = float(plain._y_scale[0]) ** 2 / 2
+    model = MRRegressor(eta * unit, **params).fit(X, y)
+    slope, bias = float(model.predict([[1.0]])[0]), float(model.predict([[0.0]])[0])
+    assert bias == pytest.approx(0, abs=1e-9)
+    bound = shift * np.exp(-eta * shift**2 * delta * (epochs - 1)) / (1 + delta)
+    assert abs(slope - 1) <= bound + 1e-9
+    assert abs(float(plain.predict([[1.0]])[0]) - 1) == pytest.approx(2 / 3)
+
+
+def test_one_round_of_least_squares_is_least_squares():
+    rng = np.random.default_rng(0)
+    X, w = rng.normal(size=(40, 3)), rng.integers(1, 4, 40)
+    y = X @ rng.normal(size=(3, 2)) + rng.normal(size=(40, 2))
+    model = MRRegressor(0.0, hidden_layer_sizes=(), solver="lstsq", max_iter=1)
+    ours = model.fit(X, y, sample_weight=w).predict(X)
+    A, s = np.c_[X, np.ones(40)], np.sqrt(w)[:, None]
+    theirs = A @ np.linalg.lstsq(s * A, s * y)[0]
+    np.testing.assert_allclose(ours, theirs)
+
+
+# -- laws ---------------------------------------------------------------------------
+def noisy(task, n=120):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 4))
+    wrong = rng.random(n) < 0.2
+    if task == "classification":
+        y = (X[:, 0] + X[:, 1] > 0).astype(int)
+        return X, np.where(wrong, 1 - y, y), wrong
+    return X, X[:, 0] - X[:, 1] + 20.0 * wrong, wrong
+
+
+MODELS = [
+    ("classification", MRClassifier, {}),
+    (
+        "classification",
+        MRClassifier,
+        {"mixup": 0.5, "batch_size": 16},
+    ),
+    ("classification", MRClassifier, {"every": 0.5, "batch_size": 32}),
+    ("regression", MRRegressor, {}),
+    ("regression", MRRegressor, {"hidden_layer_sizes": (), "solver": "lstsq"}),
+]
+CASES = pytest.mark.parametrize("task, kind, params", MODELS)
+
+
+@CASES
+def test_weights_keep_the_mass_and_find_the_wrong_rows(task, kind, params):
+    X, y, wrong = noisy(task)
+    prior = np.where(np.arange(len(y)) % 3, 1.0, 2.0)
+    prior[:5] = 0
+    settings = {**SMALL, "max_iter": 60, "learning_rate_init": 1e-2, **params}
+    settings["n_iter_no_change"] = 60
+    model = kind(0.1, **settings).fit(X, y, sample_weight=prior)
+    assert model.eta_ == 0.1
+    final = model.sample_weight_
+    assert final.sum() == pytest.approx(prior.sum())
+    assert (final[:5] == 0).all() and (final >= 0).all()
+    share = (final / np.maximum(prior, 1))[5:]
+    assert share[wrong[5:]].mean() < 0.5 * share[~wrong[5:]].mean()
+
+
+@CASES
+def test_a_step_size_of_zero_is_plain_training(task, kind, params):
+    X, y, _ = noisy(task)
+    if params.get("solver") == "lstsq" or params.get("mixup"):
+        pytest.skip("no plain twin")
+    net = NetClassifier if task == "classification" else NetRegressor
+    params = {k: v for k, v in {**SMALL, **params}.items() if k != "every"}
+    extra = {"label_smoothing": 0.0} if task == "classification" else {}
+    ours = kind(0.0, **params, **extra).fit(X, y)
+    np.testing.assert_allclose(ours._outputs(X), net(**params).fit(X, y)._outputs(X))
+    np.testing.assert_allclose(ours.sample_weight_, 1.0)
+    assert ours.inlier_mask_.all()
+
+
+@CASES
+def test_going_on_is_one_long_fit(task, kind, params):
+    """``warm_start`` on the same rows goes on from networks *and* weights."""
+    if params.get("mixup") or params.get("batch_size"):
+        pytest.skip("draws of a second fit are others")
+    X, y, _ = noisy(task)
+    settings = {**SMALL, "tol": 0.0, "n_iter_no_change": 100, **params}
+    long = kind(0.1, **{**settings, "max_iter": 12}).fit(X, y)
+    short = kind(0.1, **{**settings, "max_iter": 6}, warm_start=True).fit(X, y)
+    short = pickle.loads(pickle.dumps(short)).fit(X, y)
+    np.testing.assert_allclose(short.sample_weight_, long.sample_weight_)
+    np.testing.assert_allclose(short.predict(X), long.predict(X))
+    steps = kind(0.1, **settings)
+    for _ in range(12):
+        steps.partial_fit(X, y, **({"classes": [0, 1]} if "Class" in str(kind) else {}))
+    np.testing.assert_allclose(steps.sample_weight_, long.sample_weight_, rtol=1e-5)
+
+
+def test_other_rows_start_from_their_own_weights():
+    X, y, _ = noisy("regression")
+    model = MRRegressor(0.3, **SMALL, warm_start=True).fit(X, y)
+    once = MRRegressor(0.3, **{**SMALL, "max_iter": 1})
+    model.set_params(max_iter=1).fit(X[::-1], y[::-1])
+    # one update from equal weights: the ratio of two weights is one of two losses
+    loss = ((model.predict(X[::-1]) - y[::-1]) / once.fit(X, y)._y_scale) ** 2
+    expected = np.exp(-0.3 * (loss - loss.min()))
+    expected *= len(y) / expected.sum()
+    np.testing.assert_allclose(model.sample_weight_, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_copies_are_held_out_together_and_count_by_weight(seed):
+    X = np.random.default_rng(seed).normal(size=(90, 3))
+    times = np.random.default_rng(seed).integers(1, 5, 90)
+    by_weight = _held_out(X, torch.as_tensor(times), seed).numpy()
+    by_copies = _held_out(X.repeat(times, 0), torch.ones(times.sum()), seed).numpy()
+    np.testing.assert_array_equal(by_weight.repeat(times), by_copies)
+    assert by_copies.mean() == pytest.approx(1 / 3, abs=0.05)
+    others = _held_out(X, torch.as_tensor(times), seed + 100).numpy()
+    assert (others != by_weight).any()
+
+
+# -- the step size that is chosen --------------------------------------------------
+AUTO = {"hidden_layer_sizes": (64,), "max_iter": 60, "random_state": 0}
+AUTO |= {"n_iter_no_change": 60, "batch_size": 128, "learning_rate_init": 3e-3}
+
+
+def test_where_labels_are_learned_by_heart_rows_are_reweighted():
+    X, truth = load_digits(return_X_y=True)
+    X, truth = X[:800].astype(np.float32), truth[:800]
+    y, wrong = symmetric(truth, 0.4, random_state=0)
+    model = MRClassifier(**AUTO).fit(X, y)
+    assert model.eta_ > 0
+    assert model.sample_weight_[wrong].mean() < 0.2
+    assert model.inlier_mask_[wrong].mean() < 0.2
+
+
+def test_where_reweighting_only_hurts_it_is_left():
+    X, y = make_moons(600, noise=0.3, random_state=0)
+    model = MRClassifier(**AUTO).fit(X.astype(np.float32), y)
+    assert model.eta_ == 0
+    np.testing.assert_allclose(model.sample_weight_, 1.0)
+
+
+def test_few_rows_and_single_epochs_take_the_papers_step_size():
+    X, y, _ = noisy("classification")
+    assert MRClassifier(**SMALL).fit(X[:20], y[:20]).eta_ == 0.01
+    model = MRClassifier(**SMALL).partial_fit(X, y, classes=[0, 1])
+    assert model.eta_ == 0.01
+
+
+# -- data that hurt ----------------------------------------------------------------
+def assert_sound(model, X):
+    for values in (model.predict(X), model.sample_weight_, model.loss_curve_):
+        assert np.isfinite(values).all()
+
+
+@CASES
+def test_a_huge_step_size_says_that_the_weights_collapsed(task, kind, params):
+    X, y, _ = noisy(task)
+    with pytest.warns(ConvergenceWarning, match="weights collapsed"):
+        model = kind(1e8, **{**SMALL, **params}).fit(X, y)
+    assert_sound(model, X)
+    assert model.sample_weight_.sum() == pytest.approx(len(y))
+
+
+def test_max_weight_keeps_weights_from_collapsing():
+    X, y, _ = noisy("regression")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model = MRRegressor(300.0, max_weight=2.0, **SMALL).fit(X, y)
+    with pytest.warns(ConvergenceWarning, match="weights collapsed"):
+        MRRegressor(300.0, **SMALL).fit(X, y)
+    assert model.sample_weight_.max() <= 2 + 1e-9
+    assert model.sample_weight_.sum() > 60
+    assert_sound(model, X)
+
+
+@pytest.mark.parametrize("eta", ["auto", 0.1, 100.0])
+@pytest.mark.parametrize("params", [{}, MODELS[-1][2]], ids=["net", "lstsq"])
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_unit_of_targets_does_not_matter(eta, params, scale):
+    X, y, _ = noisy("regression")
+    one = MRRegressor(eta, **{**SMALL, **params}).fit(X, y)
+    other = MRRegressor(eta, **{**SMALL, **params}).fit(X, scale * y)
+    assert_sound(other, X)
+    np.testing.assert_allclose(other.predict(X), scale * one.predict(X), rtol=1e-4)
+
+
+@pytest.mark.parametrize("where", ["X", "y"])
+@pytest.mark.parametrize("params", [{}, MODELS[-1][2]], ids=["net", "lstsq"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_row_at_1e300(where, params):
+    X, y, _ = noisy("regression")
+    if where == "X":
+        X[7] = 1e300
+    else:
+        y[7] = 1e300
+    model = MRRegressor(0.1, **{**SMALL, **params}).fit(X, y)
+    assert_sound(model, X)
+    if where == "y":
+        assert model.sample_weight_[7] == 0
+        assert np.abs(model.predict(X)).max() < 1e3
+
+
+@CASES
+def test_all_weight_on_one_row(task, kind, params):
+    X, y, _ = noisy(task)
+    prior = np.zeros(len(y))
+    prior[3] = 5.0
+    model = kind(0.1, **{**SMALL, **params})
+    if task == "classification":
+        with pytest.raises(ValueError, match="requires at least 2 classes"):
+            model.fit(X, y, sample_weight=prior)
+        return
+    model.fit(X, y, sample_weight=prior)
+    assert_sound(model, X)
+    assert model.sample_weight_[3] == pytest.approx(5)
+
+
+@CASES
+def test_one_row_and_constant_targets(task, kind, params):
+    X = np.random.default_rng(0).normal(size=(40, 4))
+    model = kind(**{**SMALL, **params})
+    if task == "classification":
+        for rows in (slice(1), slice(None)):
+            with pytest.raises(ValueError, match="class"):
+                clone(model).fit(X[rows], np.ones(40)[rows])
+        return
+    for rows in (slice(1), slice(None)):
+        fitted = clone(model).fit(X[rows], np.full(40, 7.0)[rows])
+        assert_sound(fitted, X)
+        np.testing.assert_allclose(fitted.predict(X[rows]), 7, atol=1)
+
+
+# -- bad settings ------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "kind, params, message",
+    [
+        (MRClassifier, {"eta": -1}, "'eta' parameter of MRClassifier must be 'auto'"),
+        (MRClassifier, {"eta": np.inf}, "'eta' parameter"),
+        (MRClassifier, {"eta": "best"}, "'eta' parameter"),
+        (MRClassifier, {"every": 0}, "'every' parameter"),
+        (MRClassifier, {"mixup": -0.5}, "'mixup' parameter"),
+        (MRClassifier, {"label_smoothing": 1.0}, "'label_smoothing' parameter"),
+        (MRRegressor, {"max_weight": 0.5}, "'max_weight' parameter"),
+        (MRClassifier, {"solver": "lstsq"}, "'solver' parameter"),
+        (MRRegressor, {"solver": "lstsq"}, "solves a linear model"),
+        (
+            MRRegressor,
+            {"solver": "lstsq", "hidden_layer_sizes": (), "criterion": "huber"},
+            "solves a linear model",
+        ),
+    ],
+)
+def test_impossible_settings_are_refused(kind, params, message):
+    X, y, _ = noisy("classification")
+    model = kind(**params)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y)
+    assert not hasattr(model, "eta_")
