@@ -150,7 +150,9 @@ class FlowStack:
         self.layers = params[:n_layers]
         self._W, self._gW = self._cut(self.layers), self._cut(self._grads[:n_layers])
         self._b = list(zip(*params[n_layers:], strict=True))
-        self._gb = list(zip(*self._grads[n_layers:], strict=True))
+        self._bt = [[b.mT for b in layers] for layers in self._b]
+        flat = [g.squeeze(-2) for g in self._grads[n_layers:]]
+        self._gb = list(zip(*flat, strict=True))
         self._Wt = [[w.mT for w in layers] for layers in self._W]
 
     def _cut(self, weights: list[Tensor]) -> list[list[Tensor]]:
@@ -158,28 +160,22 @@ class FlowStack:
         found = zip(self._plan, *weights, strict=True)
         return [[first[..., : step.read], *rest] for step, first, *rest in found]
 
-    def _room(self, key: Any, n: int, width: int) -> Tensor:
+    def _room(self, key: Any, width: int, n: int) -> Tensor:
         """Return memory for n rows, the same in every step and zero at first."""
         room = self._rooms.get((key, n))
         if room is None:
-            room = self.theta.new_zeros(self.n_networks, n, width)
+            room = self.theta.new_zeros(self.n_networks, width, n)
             self._rooms[key, n] = room
         return room
 
     # -- there and back ----------------------------------------------------------
-    def _read(self, i: int, a: Tensor, room: Any = None) -> tuple[list[Tensor], Tensor]:
-        """Run the perceptron of coupling i; return what layers saw and its output."""
-        inputs, last = [a], len(self._sizes) - 2
-        for j, (w, b) in enumerate(zip(self._Wt[i], self._b[i], strict=True)):
-            out = None if room is None else room(j)
-            a = torch.baddbmm(b, a, w, out=out)
-            if j < last:
-                inputs.append(self._act.apply_(a))
-        return inputs, a
-
     def _log_scale_and_shift(self, i: int, a: Tensor) -> tuple[Tensor, Tensor]:
-        out, width = self._read(i, a)[1], self._plan[i].moved
-        return out[..., :width].tanh(), out[..., self._half : self._half + width]
+        """Run the perceptron of coupling i on the half that it reads."""
+        last, width = len(self._sizes) - 2, self._plan[i].moved
+        for j, (w, b) in enumerate(zip(self._Wt[i], self._b[i], strict=True)):
+            a = torch.baddbmm(b, a, w)
+            a = self._act.apply_(a) if j < last else a
+        return a[..., :width].tanh(), a[..., self._half : self._half + width]
 
     def to_latent(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map rows (K, n, d) to z of the same shape and the log-determinant (K, n)."""
@@ -213,60 +209,71 @@ class FlowStack:
         return self._density(*self.to_latent(x.expand(self.n_networks, *x.shape)))
 
     def forward(self, x: Tensor, *, training: bool) -> _FlowTape:
+        # columns come first from here on: then halves of rows are contiguous
         tape, n = _FlowTape(), len(x)
-        scales = self._room("log-scales", n, self._half * len(self._plan))
+        flow, half = x.T.expand(self.n_networks, -1, -1), self._half
+        log_det: Any = 0.0
         halves: list[Tensor] = []
         for i, step in enumerate(self._plan):
             if step.order is not None:
-                z = torch.cat(halves, -1) if i else x.expand(self.n_networks, *x.shape)
-                halves = self._halves(z.index_select(-1, step.order))
+                flow = torch.cat(halves, 1) if i else flow
+                halves = self._parts(flow.index_select(1, step.order))
             side, width = step.side, step.moved
-            before = halves[side]
-
-            def room(j: int, i: int = i) -> Tensor:
-                return self._room((i, j), n, self._sizes[j + 1])
-
-            inputs, out = self._read(i, halves[1 - side], room)
-            start = i * self._half
-            log_scale = scales[..., start : start + width]
-            torch.tanh(out[..., :width], out=log_scale)
-            scale = log_scale.exp()
-            shift = out[..., self._half : self._half + width]
+            inputs, out = self._climb(i, halves[1 - side], n)
+            log_scale = out[:, :width].tanh()
+            before, scale = halves[side], log_scale.exp()
+            shift = out[:, half : half + width]
             halves[side] = torch.addcmul(shift, before, scale)
+            log_det = log_scale.sum(1).add_(log_det)
             tape.seen.append(_Seen(inputs, log_scale, scale, before))
-        tape.z = torch.cat(halves, -1)
-        tape.output = self._density(tape.z, scales.sum(-1))
+        tape.z = torch.cat(halves, 1)
+        tape.output = self._density(tape.z.mT, log_det)
         return tape
+
+    def _parts(self, flow: Tensor) -> list[Tensor]:
+        cut = self.n_features // 2
+        return [flow[:, :cut], flow[:, cut:]]
+
+    def _climb(self, i: int, a: Tensor, n: int) -> tuple[list[Tensor], Tensor]:
+        """Run the perceptron of coupling i; return its layers' inputs and output."""
+        inputs, last = [a], len(self._sizes) - 2
+        for j, (w, b) in enumerate(zip(self._W[i], self._bt[i], strict=True)):
+            a = torch.baddbmm(b, w, a, out=self._room((i, j), self._sizes[j + 1], n))
+            if j < last:
+                inputs.append(self._act.apply_(a))
+        return inputs, a
 
     # -- gradients ---------------------------------------------------------------
     def _pull(self, tape: _FlowTape, gradient: Tensor) -> list[list[Tensor]]:
         """Return the loss's derivative by every pre-activation of every coupling."""
         if tape.pulled is gradient:
             return tape.deltas
-        n, found = gradient.shape[1], []
-        halves = self._halves(tape.z * -gradient)
+        n, half, found = gradient.shape[1], self._half, []
+        by_row = gradient.mT
+        halves = self._parts(tape.z * -by_row)
         for i, step in reversed(list(enumerate(self._plan))):
             side, width, seen = step.side, step.moved, tape.seen[i]
-            delta, upstream = self._room((i, "out"), n, self._sizes[-1]), halves[side]
+            delta, upstream = self._room((i, "out"), 2 * half, n), halves[side]
             halves[side] = upstream * seen.scale
-            by_scale = torch.addcmul(gradient, halves[side], seen.before)
-            _tanh_pull(by_scale, seen.log_scale, grad_input=delta[..., :width])
-            delta[..., self._half : self._half + width] = upstream
+            by_scale = torch.addcmul(by_row, halves[side], seen.before)
+            _tanh_pull(by_scale, seen.log_scale, grad_input=delta[:, :width])
+            delta[:, half : half + width] = upstream
             deltas = self._descend(i, delta, seen.inputs)
-            halves[1 - side] = torch.baddbmm(halves[1 - side], deltas[0], self._W[i][0])
+            first = self._Wt[i][0]
+            halves[1 - side] = torch.baddbmm(halves[1 - side], first, deltas[0])
             found.append(deltas)
             if step.back is not None and i > 0:
-                flow = torch.cat(halves, -1).index_select(-1, step.back)
-                halves = self._halves(flow)
+                flow = torch.cat(halves, 1).index_select(1, step.back)
+                halves = self._parts(flow)
         tape.deltas, tape.pulled = found[::-1], gradient
         return tape.deltas
 
     def _descend(self, i: int, delta: Tensor, inputs: list[Tensor]) -> list[Tensor]:
         """Return the derivatives by each pre-activation of one perceptron."""
-        deltas, n = [delta], delta.shape[1]
+        deltas, n = [delta], delta.shape[-1]
         for j in range(len(inputs) - 1, 0, -1):
-            room = self._room((i, -j), n, self._sizes[j])
-            upstream = torch.bmm(delta, self._W[i][j], out=room)
+            room = self._room((i, -j), self._sizes[j], n)
+            upstream = torch.bmm(self._Wt[i][j], delta, out=room)
             delta = self._act.pull_(upstream, inputs[j])
             deltas.append(delta)
         return deltas[::-1]
@@ -275,19 +282,18 @@ class FlowStack:
         total = gradient.new_zeros(gradient.shape[:-1])
         for seen, deltas in zip(tape.seen, self._pull(tape, gradient), strict=True):
             for a, delta in zip(seen.inputs, deltas, strict=True):
-                size = delta.square().sum(-1)
-                total.add_(size.addcmul_((a * a).sum(-1), size))
+                size = delta.square().sum(1)
+                total.add_(size.addcmul_((a * a).sum(1), size))
         return total.sqrt_()
 
     def backward(self, tape: _FlowTape, gradient: Tensor, weights: Tensor) -> None:
-        # the log density is linear in nothing, but its gradient is in `gradient`
         pulled = self._pull(tape, gradient * weights.unsqueeze(-1))
         tape.pulled = None
         for i, (seen, deltas) in enumerate(zip(tape.seen, pulled, strict=True)):
             grads = zip(seen.inputs, deltas, self._gW[i], self._gb[i], strict=True)
             for a, delta, gw, gb in grads:
-                torch.bmm(delta.mT, a, out=gw)
-                torch.sum(delta, 1, keepdim=True, out=gb)
+                torch.bmm(delta, a.mT, out=gw)
+                torch.sum(delta, 2, out=gb)
 
     # -- the rest of the protocol ------------------------------------------------
     def network_grads(self) -> list[list[Tensor]]:
