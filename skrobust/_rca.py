@@ -77,10 +77,11 @@ class RCAOutlierDetector(DetectorBase):
     {training_parameters}
     capacities : tuple of float, default=None
         For accuracy at a higher price: dropout rates of as many groups of
-        ``n_networks``. Networks exchange choices within a group. Losses of a group are
-        centred and scaled by the median and the median absolute deviation of the
-        training rows, then added up. ``(0.5, 0.0)`` sees what stands out from the whole
-        and what stands out from its neighbours.
+        ``n_networks``. Networks exchange choices within a group. The losses of each
+        group, and those of groups with dropout also without it, are centred and scaled
+        by the median and the median absolute deviation of the training rows, then
+        added up. ``(0.5, 0.0)`` sees what stands out from the whole and what stands out
+        from its neighbours.
     {border_parameters}
 
     Attributes
@@ -273,40 +274,51 @@ class RCAOutlierDetector(DetectorBase):
 
     # -- scores ------------------------------------------------------------------
     def _attributes(self, progress: Progress, about: dict[str, Any]) -> dict[str, Any]:
-        seed = progress.stack.generator.initial_seed() + 1
-        size = progress.stack.n_networks // progress.design["n_groups"]
-        more = {"_pass_seed": seed, "_loss_scaler": None, "_group_size": size}
-        return {**super()._attributes(progress, about), **more}
+        stack, rates = progress.stack, progress.design["dropout"]
+        size = stack.n_networks // progress.design["n_groups"]
+        n_passes = self.n_passes if stack.droppable else 0
+        # of several groups, those with dropout are looked at without it too
+        several = n_passes and progress.design["n_groups"] > 1
+        twice = [g for g, r in enumerate(rates[::size]) if r > 0] if several else []
+        seed = stack.generator.initial_seed() + 1
+        more = {"_passes": (n_passes, seed), "_groups": (size, twice)}
+        return {**super()._attributes(progress, about), "_loss_scaler": None, **more}
 
     def _finish(self, X: Array, weights: Array) -> None:
-        losses = self._group_losses(X)
+        losses = self._losses(X)
         there = (weights > 0) & ~self.calibration_mask_
         if len(losses) > 1:
             self._loss_scaler = TargetScaler.fit(losses[:, there].T, weights[there])
         self._conclude(self._combine(losses), weights)
 
-    def _group_losses(self, X: Array) -> Array:
-        """Mean loss of each row in each group of networks, (G, n)."""
+    def _losses(self, X: Array) -> Array:
+        """Mean losses of each row in each view, (V, n)."""
         loss = self._fitted_loss
 
         def read(outputs: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             return loss.value(outputs, x.flatten(1))
 
-        return self._means(X, read)
+        return self._views(X, read)
 
-    def _means(self, X: Array, read: Read) -> Array:
-        """Average over the passes and the networks of each group, (G, n, ...)."""
-        stack, groups = self._stack, []
-        n_passes = self.n_passes if stack.droppable else 0
+    def _views(self, X: Array, read: Read) -> Array:
+        """Average over passes and the networks of a group, (V, n, ...).
+
+        The views are the groups, then those of them that are looked at twice.
+        """
+        stack, views, (size, twice) = self._stack, [], self._groups
+
+        def look(x: torch.Tensor, n_passes: int) -> torch.Tensor:
+            found = mean_over_passes(stack, x, read, n_passes, self._passes[1], BLOCK)
+            return found.unflatten(0, (-1, size)).double().mean(1)
+
         with _border.few_threads(stack.theta.numel() * BLOCK):
             for start in range(0, len(X), ROWS):
                 x = to_tensor(X[start : start + ROWS], self._scaler, stack)
-                found = mean_over_passes(
-                    stack, x, read, n_passes, self._pass_seed, BLOCK
-                )
-                found = found.unflatten(0, (-1, self._group_size)).double().mean(1)
-                groups.append(found.cpu().numpy())
-        return np.concatenate(groups, axis=1)
+                found = look(x, self._passes[0])
+                if twice:
+                    found = torch.cat([found, look(x, 0)[twice]])
+                views.append(found.cpu().numpy())
+        return np.concatenate(views, axis=1)
 
     def _combine(self, losses: Array) -> Array:
         if self._loss_scaler is not None:
@@ -314,7 +326,7 @@ class RCAOutlierDetector(DetectorBase):
         return -np.nan_to_num(losses.sum(0), nan=np.finfo(float).max)
 
     def _scores(self, X: Array) -> Array:
-        return self._combine(self._group_losses(X))
+        return self._combine(self._losses(X))
 
     def feature_scores(self, X: ArrayLike) -> Array:
         """Say which column made a row an outlier.
@@ -336,7 +348,7 @@ class RCAOutlierDetector(DetectorBase):
         def read(outputs: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             return (outputs[..., :d] - x.flatten(1)).square()
 
-        errors = self._means(X, read)
+        errors = self._views(X, read)
         if self._loss_scaler is not None:
             errors = errors / self._loss_scaler.scale[:, None, None]
         return errors.sum(0).reshape(X.shape)

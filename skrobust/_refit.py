@@ -32,7 +32,7 @@ from ._base import NetBase
 from ._classifier import NetClassifier
 from ._compat import CallbackSupportMixin, with_callbacks
 from ._params import is_number, keep, require, require_number
-from ._prl import PRLClassifier, PRLRegressor
+from ._mom import MoMClassifier, MoMRegressor
 from ._regressor import NetRegressor
 
 Array = NDArray[Any]
@@ -315,16 +315,21 @@ class _RejectRefit(CallbackSupportMixin, BaseEstimator):
 
 
 def _plain_twin(estimator: Any, plain: type) -> Any:
-    """Return the same network trained plainly; without a network, the same again."""
+    """Return the same network trained plainly; without a network, the same again.
+
+    What was set carries over. What was not, such as a schedule that suits the first
+    stage, is as plain training has it.
+    """
     if not isinstance(estimator, NetBase):
         return estimator
-    params = estimator.get_params(deep=False)
-    shared = set(params) & set(inspect.signature(plain).parameters)
-    shared -= {"steps", "n_networks"}
-    twin = {name: params[name] for name in shared}
-    if not isinstance(twin["batch_size"], str | Integral):
-        twin["batch_size"] = "auto"  # a share of the rows is for blocks
-    return plain(**twin)
+    usual = inspect.signature(type(estimator)).parameters
+    settings = {
+        name: value
+        for name, value in estimator.get_params(deep=False).items()
+        if value is not usual[name].default and value != usual[name].default
+    }
+    known = set(inspect.signature(plain).parameters) - {"steps", "n_networks"}
+    return plain(**{name: settings[name] for name in known & set(settings)})
 
 
 def _final_has(method: str) -> Any:
@@ -375,11 +380,13 @@ class RejectRefitRegressor(RegressorMixin, _RejectRefit):
     ----------
     estimator : regressor, default=None
         The first stage: any regressor that withstands the corruption.
-        None is a robust default
+        None is ``MoMRegressor()``, whose blocks of two rows bear a quarter of wrong
+        targets.
     final_estimator : regressor, default=None
         What is trained on the rows that are left. None takes the network of the first
-        stage with plain training, and a copy of the first stage where that is no
-        network of this package.
+        stage with plain training: settings that were changed carry over, others are
+        those of `NetRegressor`. Where the first stage is no network of this package,
+        it is a copy of that.
     cv : int, splitter or iterable of splits, default=3
         Folds. With a number, rows are dealt by a hash of their values, so that equal
         rows share a fold and a weight means repetition. Rows that no fold holds out
@@ -456,7 +463,7 @@ class RejectRefitRegressor(RegressorMixin, _RejectRefit):
         keep(self, locals())
 
     def _default(self) -> Any:
-        return PRLRegressor(0.4, ramp=0)
+        return MoMRegressor()
 
     def _plain(self) -> type:
         return NetRegressor
@@ -499,11 +506,12 @@ class RejectRefitClassifier(ClassifierMixin, _RejectRefit):
     ----------
     estimator : classifier, default=None
         The first stage: any classifier with ``predict_proba`` that withstands the
-        corruption. None is a robust default.
+        corruption. None is ``MoMClassifier()``.
     final_estimator : classifier, default=None
         What is trained on the rows that are left. None takes the network of the first
-        stage with plain training, and a copy of the first stage where that is no
-        network of this package.
+        stage with plain training: settings that were changed carry over, others are
+        those of `NetClassifier`. Where the first stage is no network of this package,
+        it is a copy of that.
     cv : int, splitter or iterable of splits, default=3
         Folds. With a number, the rows of each class are dealt by a hash of their
         values, so that equal rows share a fold and a weight means repetition. Rows
@@ -572,7 +580,7 @@ class RejectRefitClassifier(ClassifierMixin, _RejectRefit):
         keep(self, locals())
 
     def _default(self) -> Any:
-        return PRLClassifier(0.1)
+        return MoMClassifier()
 
     def _plain(self) -> type:
         return NetClassifier

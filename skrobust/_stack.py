@@ -155,6 +155,7 @@ class MLPStack:
         self.grad = torch.zeros_like(theta) if grad is None else grad
         self._rooms: dict[tuple[str, int, int], Tensor] = {}
         self._alone: list[MLPStack] = []
+        self._masks: dict[int, tuple[Tensor, list[Tensor]]] = {}
         weights, biases = layer_shapes(self.sizes, self.n_networks)
         lengths = [int(np.prod(s[1:])) for s in weights + biases]
         n_layers = len(weights)
@@ -190,19 +191,30 @@ class MLPStack:
         a, tape, n = x.expand(self.n_networks, *x.shape), _MLPTape(), len(x)
         drops = training and self.droppable
         kind = tape.kind = "train" if drops else "eval"
+        masks = self._draw_masks(n) if drops else []
         for layer, (w, b) in enumerate(zip(self._Wt[:-1], self._b[:-1], strict=True)):
             tape.inputs.append(a)
             z = torch.baddbmm(b, a, w, out=self._room(kind, layer + 1, n))
             a = self._act.apply_(z)
             if drops:
-                mask = self._room("mask", layer + 1, n)
-                self._draw_(mask, self.generator)
                 # the slope needs the activation before the mask: keep both
-                tape.masks.append((mask, a))
-                a = torch.mul(a, mask, out=self._room("dropped", layer + 1, n))
+                tape.masks.append((masks[layer], a))
+                out = self._room("dropped", layer + 1, n)
+                a = torch.mul(a, masks[layer], out=out)
         tape.inputs.append(a)
         tape.output = torch.baddbmm(self._b[-1], a, self._Wt[-1])
         return tape
+
+    def _draw_masks(self, n: int) -> list[Tensor]:
+        """Draw the masks of all hidden layers at once; each is (K, n, units)."""
+        known = self._masks.get(n)
+        if known is None:
+            lengths = [n * units for units in self.sizes[1:-1]]
+            flat = self.theta.new_empty(self.n_networks, sum(lengths))
+            parts = [p.unflatten(1, (n, -1)) for p in flat.split(lengths, 1)]
+            known = self._masks[n] = flat, parts
+        self._draw_(known[0], self.generator)
+        return known[1]
 
     def _draw_(self, mask: Tensor, generator: torch.Generator | None) -> Tensor:
         if self._drops[0][0] != slice(0, self.n_networks):

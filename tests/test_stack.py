@@ -52,10 +52,9 @@ def masks_of(stack, n=N):
     rng = torch.Generator()
     rng.set_state(stack.generator.get_state())
     k, ((_, rate),) = stack.n_networks, stack._drops
-    return [
-        fill_mask_(torch.empty(k, n, width, dtype=F64), rate, rng)
-        for width in SIZES[1:-1]
-    ]
+    lengths = [n * width for width in SIZES[1:-1]]
+    masks = fill_mask_(torch.empty(k, sum(lengths), dtype=F64), rate, rng)
+    return [mask.reshape(k, n, -1) for mask in masks.split(lengths, 1)]
 
 
 def by_hand(module, x, masks=()):
