@@ -48,7 +48,7 @@ ESTIMATORS = [
     skrobust.MoMRegressor(n_blocks=1.0, n_central=0.4, batch_size=0.5),
     skrobust.MRClassifier(),
     skrobust.MRRegressor(),
-    skrobust.MRClassifier(0.1, solver="sgd", every=0.5, max_weight=2.0),
+    skrobust.MRClassifier(0.01, solver="sgd", every=0.5, max_weight=2.0),
     skrobust.MRRegressor(0.1, solver="sgd", criterion="huber", every=2),
     skrobust.MRRegressor(hidden_layer_sizes=(), solver="lstsq"),
     skrobust.ReLUDistributionEstimator(),
