@@ -31,8 +31,8 @@ from . import _border, _rejection
 from ._base import NetBase
 from ._classifier import NetClassifier
 from ._compat import CallbackSupportMixin, with_callbacks
-from ._params import is_number, keep, require, require_number
 from ._mom import MoMClassifier, MoMRegressor
+from ._params import is_number, keep, require, require_number
 from ._regressor import NetRegressor
 
 Array = NDArray[Any]
