@@ -49,7 +49,7 @@ ESTIMATORS = [
     skrobust.MRClassifier(),
     skrobust.MRRegressor(),
     skrobust.MRClassifier(0.01, solver="sgd", every=0.5, max_weight=2.0),
-    skrobust.MRRegressor(0.1, solver="sgd", criterion="huber", every=2),
+    skrobust.MRRegressor(0.01, solver="sgd", criterion="huber", every=2),
     skrobust.MRRegressor(hidden_layer_sizes=(), solver="lstsq"),
     skrobust.ReLUDistributionEstimator(),
     skrobust.ReLUDistributionEstimator(solver="newton"),
