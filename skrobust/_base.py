@@ -117,10 +117,18 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         """Robust validation score of outputs (K, n, n_outputs)."""
         raise NotImplementedError
 
+    def _n_parts(self) -> int | None:
+        """Batches an epoch where their size is a share of all rows; else None."""
+        size = self.batch_size
+        # a hair less: a tenth makes ten batches, whatever the last digit
+        return int(np.ceil(1 / size - 1e-9)) if isinstance(size, float) else None
+
     def _batch_rows(self, n: int) -> int:
         """Rows of a batch, of n."""
-        size = 256 if self.batch_size == "auto" else self.batch_size
-        return min(max(1, round(size * n)) if isinstance(size, float) else size, n)
+        parts = self._n_parts()
+        if parts is not None:
+            return -(-n // parts)
+        return min(256 if self.batch_size == "auto" else self.batch_size, n)
 
     def _prepare(self, X: Array, weights: Array, resume: bool) -> tuple[Array, Array]:
         """Rows and weights to train with: 0 for rows that training is not to see."""
@@ -183,7 +191,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         n_epochs = 1 if partial else n_epochs
         watch = self._watch(data, progress, held_out, about, n_epochs, partial)
         total, place = w, np.arange(len(w))
-        if progress.stack.has_modes and recipe.batch_size == len(X):
+        if progress.stack.has_modes and self._keeps_repeats(recipe, X):
             # equal rows share what is drawn for them, like one of their weight
             X, target, total, place = merge_equal_rows(X, target, w)
         if not resume:
@@ -342,10 +350,17 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
             y = y.to(dtype) if y.is_floating_point() else y
         weights = torch.as_tensor(weights, dtype=dtype, device=device)
         n_classes = 0 if y is None or y.is_floating_point() else stack.n_outputs
-        keys = None
-        if len(X) <= recipe.batch_size and any(s.by_order for s in reweighting(recipe)):
+        keys, parts = None, self._n_parts()
+        by_order = any(s.by_order for s in reweighting(recipe))
+        by_order |= recipe.batch_size < len(X)
+        if by_order and self._keeps_repeats(recipe, X):
             keys = torch.as_tensor(_border.row_keys(X, target))
-        return Rows(x, y, weights, n_classes, keys)
+        return Rows(x, y, weights, n_classes, keys, parts)
+
+    def _keeps_repeats(self, recipe: Recipe, X: Array) -> bool:
+        """Whether a row given twice is to act like one of twice the weight."""
+        share = self._n_parts() is not None and X.nbytes <= IN_MEMORY
+        return share or len(X) <= recipe.batch_size
 
     def _recall(
         self, rows: Rows, recipe: Recipe, data: tuple[Any, ...], resume: bool

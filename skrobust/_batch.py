@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._blocks import count_rows, cut_evenly
+
 Take = Callable[[Tensor, int], Tensor]
 
 
@@ -144,9 +146,12 @@ class Rows:
     n_classes : int, default=0
         If not 0, ``y`` holds class numbers, made one-hot as batches are drawn.
     keys : Tensor of shape (n,), int64, default=None
-        Hashes of the rows. With them rows that all fit one batch are shuffled too, in
-        a way that does not depend on the order they came in and leaves repeated rows
-        side by side.
+        Hashes of the rows. With them rows that all fit one batch are shuffled too.
+        Shuffling then does not depend on the order the rows came in and leaves
+        repeated rows side by side.
+    n_parts : int, default=None
+        Batches an epoch, of equal weight, whatever their size. With ``keys`` a weight
+        of two then acts like a row given twice. None: as many as the size asks for.
     """
 
     def __init__(
@@ -156,8 +161,10 @@ class Rows:
         weights: Tensor,
         n_classes: int = 0,
         keys: Tensor | None = None,
+        n_parts: int | None = None,
     ):
         self.keys = keys
+        self.n_parts = n_parts and min(n_parts, count_rows(weights))
         self.x, self.y, self.weights, self.n_classes = x, y, weights, n_classes
         self.n, self.in_memory = len(weights), isinstance(x, Tensor)
         # equal weights make the mass of a batch a plain number, not a sum
@@ -209,9 +216,10 @@ class Rows:
         for index in torch.arange(self.n).split(size):
             yield self.take(index)
 
-    def _one_batch(self, generator: torch.Generator) -> Tensor:
+    def _shuffled(self, generator: torch.Generator) -> Tensor:
+        """Return the rows in random order, which equal rows share if there are keys."""
         if self.keys is None:
-            return torch.arange(self.n)
+            return torch.randperm(self.n, generator=generator)
         salt = torch.randint(-(2**62), 2**62, (1,), generator=generator)
         # integer products wrap: one round of a hash's finish
         mixed = (self.keys ^ salt) * -7046029254386353131
@@ -227,10 +235,18 @@ class Rows:
         asked for.
         """
         n_batches = self.n_batches(batch_size)
-        if n_batches == 1:
-            yield self.take(self._one_batch(generator))
+        if n_batches == 1 and self.keys is None:
+            yield self.take(torch.arange(self.n))
             return
-        order = torch.randperm(self.n, generator=generator)
+        order = self._shuffled(generator)
+        if n_batches == 1:
+            yield self.take(order)
+            return
+        if self.n_parts and self.unit != 1:
+            own = self.weights.cpu()[order]
+            for at, part in cut_evenly(own, n_batches):
+                yield self._piece(order[at], part.to(self.weights.device))
+            return
         small, larger = divmod(self.n, n_batches)
         sizes = [small + 1] * larger + [small] * (n_batches - larger)
         done = 0
@@ -244,6 +260,16 @@ class Rows:
             parts = rows.split(chunk), x.split(chunk), ys, own.split(chunk, 1)
             yield from map(self._batch, *parts)
 
+    def _piece(self, index: Tensor, part: Tensor) -> Batch:
+        """Return some rows with a part of their weight each."""
+        x, y, own = self._gather(index)
+        batch = self._batch(index, x, y, part[None])
+        if self.revised is None:
+            batch.mass = None
+        else:
+            batch.weights = batch.weights * (part / own)
+        return batch
+
     def n_batches(self, batch_size: int) -> int:
         """Batches an epoch."""
-        return -(-self.n // batch_size)
+        return self.n_parts or -(-self.n // batch_size)

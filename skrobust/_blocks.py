@@ -72,9 +72,7 @@ def choose_weighted(
     """
     w = weights.double()
     n = (w > 0).sum(-1, keepdim=True)
-    whole = (w == w.round()).all(-1, keepdim=True)
-    unit = torch.where(whole, 1.0, w.sum(-1, keepdim=True) / n)
-    position = ((w / unit).cumsum(-1) * _LATTICE).round() / _LATTICE
+    position, unit = _in_rows(w)
     total = position[..., -1:]
     rows = torch.minimum(total, _MANY * n).flatten().tolist()
     counts = [n_blocks_of(n_blocks, t) for t in rows]
@@ -85,12 +83,7 @@ def choose_weighted(
     )
     k = torch.arange(1, max(counts) + 1, device=w.device, dtype=w.dtype)
     cuts = torch.where(k < b, (k * (total / b)).round(), total)
-    # pieces that lie in one row and in one block
-    stop = torch.cat([position, cuts], -1).sort(-1).values
-    start = torch.nn.functional.pad(stop[..., :-1], (1, 0))
-    mass = stop - start
-    row = torch.searchsorted(position, start, right=True).clamp_(max=w.shape[-1] - 1)
-    block = torch.searchsorted(cuts, start, right=True).clamp_(max=len(k) - 1)
+    mass, row, block = _pieces(position, cuts)
     shape = scores.shape[:-1]
     mass, row, block = (t.expand(*shape, -1) for t in (mass, row, block))
     scored = mass * scores.double().gather(-1, row)
@@ -104,3 +97,62 @@ def choose_weighted(
     kept = mass * chosen.gather(-1, block)
     kept = torch.zeros_like(scores, dtype=w.dtype).scatter_add(-1, row, kept)
     return torch.minimum(kept * unit, w).to(weights.dtype)
+
+
+def cut_evenly(weights: Tensor, n_parts: int) -> list[tuple[Tensor, Tensor]]:
+    """Cut n rows, in their order, into parts of equal weight, to one row.
+
+    Cuts are at multiples of a row, as `choose_weighted` counts rows. A heavy row may
+    belong to several parts.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (n,)
+        Positive.
+    n_parts : int
+        At most `count_rows`.
+
+    Returns
+    -------
+    list of (rows, weights)
+        What lies in each part.
+    """
+    position, unit = _in_rows(weights.double())
+    small, larger = divmod(count_rows(weights), n_parts)
+    k = torch.arange(1, n_parts + 1, device=weights.device, dtype=torch.float64)
+    cuts = k * small + k.clamp(max=larger)
+    cuts[-1] = position[-1]
+    mass, row, part = _pieces(position, cuts)
+    there = mass > 0
+    mass, row, part = (mass * unit)[there].to(weights.dtype), row[there], part[there]
+    sizes = torch.bincount(part, minlength=n_parts).tolist()
+    return list(zip(row.split(sizes), mass.split(sizes), strict=True))
+
+
+def count_rows(weights: Tensor) -> int:
+    """Count n rows of positive weight: weights that are whole numbers count rows."""
+    whole = bool((weights == weights.round()).all())
+    return int(weights.double().sum()) if whole else len(weights)
+
+
+def _in_rows(w: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each row ends, counted in rows, and what a row weighs: (..., n), (..., 1).
+
+    Weights that are whole numbers count rows, of others the mean is one row.
+    """
+    whole = (w == w.round()).all(-1, keepdim=True)
+    mean = w.sum(-1, keepdim=True) / (w > 0).sum(-1, keepdim=True)
+    unit = torch.where(whole, 1.0, mean)
+    return ((w / unit).cumsum(-1) * _LATTICE).round() / _LATTICE, unit
+
+
+def _pieces(ends: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Length of each piece that lies in one row and in one block, and which these are.
+
+    ``ends`` are where rows end, ``cuts`` where blocks do, both (..., n) and rising.
+    """
+    stop = torch.cat([ends, cuts], -1).sort(-1).values
+    start = torch.nn.functional.pad(stop[..., :-1], (1, 0))
+    row = torch.searchsorted(ends, start, right=True).clamp_(max=ends.shape[-1] - 1)
+    block = torch.searchsorted(cuts, start, right=True).clamp_(max=cuts.shape[-1] - 1)
+    return stop - start, row, block

@@ -50,13 +50,15 @@ def check_weights(sample_weight: Any, n: int) -> NDArray[np.float64]:
     return weights
 
 
-def row_keys(X: NDArray[Any], target: NDArray[Any]) -> NDArray[np.int64]:
+def row_keys(X: NDArray[Any], target: NDArray[Any] | None) -> NDArray[np.int64]:
     """Hash each row and its target to 64 bits; equal rows get equal keys.
 
     Targets count to six digits, since a scaled target may differ in the last ones.
     """
-    target = np.round(np.asarray(target, dtype=np.float64).reshape(len(X), -1), 6)
-    table = np.hstack([X.reshape(len(X), -1).astype(np.float64), target])
+    table = X.reshape(len(X), -1).astype(np.float64)
+    if target is not None:
+        target = np.asarray(target, dtype=np.float64).reshape(len(X), -1)
+        table = np.hstack([table, np.round(target, 6)])
     bits = (table + 0.0).view(np.int64)  # minus zero is zero
     odd = np.random.default_rng(0).integers(-(2**62), 2**62, bits.shape[1]) * 2 + 1
     with np.errstate(over="ignore"):

@@ -264,7 +264,7 @@ class MoMClassifier(_MoM, ClassifierBase):
     >>> from skrobust.corruption import pairflip
     >>> X, y = make_moons(300, noise=0.1, random_state=0)
     >>> noisy, wrong = pairflip(y, 0.2, random_state=0)
-    >>> model = MoMClassifier(random_state=0).fit(X, noisy)
+    >>> model = MoMClassifier(n_central=0.4, random_state=0).fit(X, noisy)
     >>> model.score(X, y) > 0.95
     True
     """

@@ -219,7 +219,7 @@ weight_decay : float, default={weight_decay}
     ``1 - learning_rate * weight_decay``. Strong decay (1.0) slows the memorising of
     wrong labels and targets, and costs clean data next to nothing.
 batch_size : int, float or 'auto', default={batch_size}
-    Rows of a training step, or if a float in (0, 1] their share of all rows; 'auto'
+    Rows of a training step, or if a float in (0, 1] their share of all weight; 'auto'
     is ``min(256, n_samples)``. In small batches the
     share of wrong rows varies too much to leave out the same fraction of each.
     Batches are balanced to one row; rows that all fit one batch keep their order.

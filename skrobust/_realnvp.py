@@ -233,8 +233,7 @@ class RobustRealNVPDetector(
     def _epochs(self, n_rows: int, mass: float) -> int:
         if self.max_iter != "auto":
             return int(self.max_iter)
-        size = 256 if self.batch_size == "auto" else self.batch_size
-        return -(-N_STEPS // -(-n_rows // size))
+        return -(-N_STEPS // -(-n_rows // self._batch_rows(n_rows)))
 
     def _design(self, row_shape: tuple[int, ...], n_outputs: int) -> dict[str, Any]:
         return {

@@ -14,7 +14,14 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 from torch.testing import assert_close
 
-from skrobust import MoMClassifier, MoMRegressor, NetClassifier, NetRegressor
+from skrobust import (
+    MoMClassifier,
+    MoMRegressor,
+    MRRegressor,
+    NetClassifier,
+    NetRegressor,
+    PRLRegressor,
+)
 from skrobust._batch import Batch, Rows
 from skrobust._border import row_keys
 from skrobust._modules import ModuleStack
@@ -328,9 +335,34 @@ def test_the_share_of_spoiled_steps_is_the_simulated_one(epsilon, n, b, central)
 def test_a_float_is_a_share_of_the_rows():
     X, y, _ = signal(200)
     share = MoMRegressor(batch_size=0.15, **SMALL).fit(X, y)
-    count = MoMRegressor(batch_size=30, **SMALL).fit(X, y)
-    assert_array_equal(share.predict(X), count.predict(X))
     assert share.n_blocks_ == 14  # seven batches of 28 or 29 rows
+    whole = MoMRegressor(batch_size=1.0, **SMALL).fit(X, y)
+    count = MoMRegressor(batch_size=200, **SMALL).fit(X, y)
+    assert_array_equal(whole.predict(X), count.predict(X))
+
+
+REPEATED = {
+    "blocks": MoMRegressor(batch_size=0.3, n_central=0.3, **SMALL),
+    "players": MoMRegressor(batch_size=0.1, selection="increment", **SMALL),
+    "plain": NetRegressor(batch_size=0.25, **SMALL),
+    "trimmed, dropout": PRLRegressor(batch_size=0.5, dropout=0.5, **SMALL),
+    "weights that go on": MRRegressor(0.1, batch_size=0.3, **SMALL),
+}
+
+
+@pytest.mark.parametrize("model", REPEATED.values(), ids=REPEATED)
+def test_batches_that_are_a_share_hold_weight_and_not_rows(model):
+    """Rows of weight three are cut where three equal rows would be."""
+    X, y, _ = signal(47)
+    weights = np.random.default_rng(1).integers(0, 4, len(y))
+    weighted = clone(model).fit(X, y, sample_weight=weights)
+    times = np.repeat(np.arange(len(y)), weights)[::-1]
+    repeated = clone(model).fit(X[times], y[times])
+    assert_allclose(weighted.predict(X), repeated.predict(X), rtol=1e-7)
+    # weights of which none is whole: the mean one is a row
+    free = clone(model).set_params(alpha=0.0)
+    scaled = clone(free).fit(X, y, sample_weight=np.full(len(y), 0.7))
+    assert_allclose(scaled.predict(X), free.fit(X, y).predict(X), rtol=1e-7)
 
 
 # -- endings ---------------------------------------------------------------------

@@ -28,7 +28,7 @@ TABLE = {
     "_turns": ({"torch"}, set()),
     "criteria": ({"torch"}, {"_batch"}),
     "steps": ({"torch"}, {"_batch", "_comm", "criteria", "rules"}),
-    "_batch": ({"torch"}, set()),
+    "_batch": ({"torch"}, {"_blocks"}),
     "_comm": ({"torch"}, set()),
     "_ghost": ({"torch"}, set()),
     "_nets": ({"torch"}, set()),
