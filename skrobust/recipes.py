@@ -5,6 +5,8 @@ estimator; ``epsilon`` is there where a method has one, and ``params`` are those
 the estimator. They differ in a line or two, and their representations show which:
 
 - plain training and losses: `standard`, `huber`, `absolute_deviation`, `bootstrap`;
+- other rows, targets or weights: `mixup`, `label_smoothing`, `random_weighting`,
+  `loss_mixture`;
 - limits on what a step or a row can do: `norm_clip`, `row_clip`;
 - choice of rows: `min_sgd`, `self_paced`, `decouple`, `co_teaching`, and the
   papers' own `prl_l`, `prl_g` and `co_prl`.
@@ -16,8 +18,9 @@ References
 ----------
 Paper 001: "Provable Robust Learning for Deep Neural Networks under Agnostic
 Corrupted Supervision", section 6. Paper 002: B. Liu, "Robust Learning of Deep Neural
-Networks under Data Corruption", dissertation, 2022, section 4.4. Both compare these
-methods, for the tasks that each recipe names.
+Networks under Data Corruption", dissertation, 2022, section 4.4. Paper 004:
+"Multiplicative Reweighting for Robust Neural Network Optimization", section 5. They
+compare these methods, for the tasks that each recipe names.
 """
 
 from __future__ import annotations
@@ -30,8 +33,8 @@ from ._classifier import NetClassifier
 from ._prl import PRLClassifier, PRLRegressor
 from ._regressor import NetRegressor
 from .criteria import BootstrapCrossEntropy, GradientNorm, Huber, Prediction
-from .rules import Cap, Disagreement, SmallestLoss
-from .steps import Reweight
+from .rules import Cap, Disagreement, LossMixture, SmallestLoss
+from .steps import Mixup, RandomWeights, Relabel, Reweight, SmoothLabels
 
 __all__ = [
     "BASELINES",
@@ -41,11 +44,15 @@ __all__ = [
     "co_teaching",
     "decouple",
     "huber",
+    "label_smoothing",
+    "loss_mixture",
     "make_baselines",
     "min_sgd",
+    "mixup",
     "norm_clip",
     "prl_g",
     "prl_l",
+    "random_weighting",
     "row_clip",
     "self_paced",
     "standard",
@@ -60,6 +67,8 @@ _ONE_TASK = {
     "bootstrap": "classification",
     "decouple": "classification",
     "huber": "regression",
+    "label_smoothing": "classification",
+    "loss_mixture": "classification",
 }
 _FATE = """
 **params : dict
@@ -268,6 +277,122 @@ def bootstrap(
 
 
 @_documented
+def mixup(task: str = "classification", *, alpha: float = 1.0, **params: Any) -> Net:
+    """Train on convex combinations of pairs of rows and of their targets.
+
+    Parameters
+    ----------
+    {task}
+    alpha : float, default=1.0
+        Shares are drawn from Beta(alpha, alpha). Paper 004 takes 1 with the solver
+        'sgd' and 0.5 with 'adam'.
+    {net}
+
+    References
+    ----------
+    H. Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018.
+
+    Examples
+    --------
+    >>> from skrobust.recipes import mixup
+    >>> mixup(alpha=0.5)
+    NetClassifier(steps=(Mixup(alpha=0.5),))
+    """
+    return _net("mixup", task, steps=(Mixup(alpha),), **params)
+
+
+@_documented
+def label_smoothing(
+    task: str = "classification", *, amount: float = 0.1, **params: Any
+) -> Net:
+    """Move a share of each label to all classes evenly.
+
+    Parameters
+    ----------
+    {classification}
+    amount : float, default=0.1
+        The share, in [0, 1).
+    {net}
+
+    References
+    ----------
+    C. Szegedy et al., "Rethinking the Inception Architecture for Computer Vision",
+    2016, section 7.
+
+    Examples
+    --------
+    >>> from skrobust.recipes import label_smoothing
+    >>> label_smoothing()
+    NetClassifier(steps=(SmoothLabels(amount=0.1),))
+    """
+    return _net("label_smoothing", task, steps=(SmoothLabels(amount),), **params)
+
+
+@_documented
+def random_weighting(task: str = "classification", **params: Any) -> Net:
+    """Give rows random weights, anew in every step: no method, but a control.
+
+    Parameters
+    ----------
+    {task}
+    {net}
+
+    References
+    ----------
+    M. Ren et al., "Learning to Reweight Examples for Robust Deep Learning", 2018.
+
+    Examples
+    --------
+    >>> from skrobust.recipes import random_weighting
+    >>> random_weighting()
+    NetClassifier(steps=(RandomWeights(),))
+    """
+    return _net("random_weighting", task, steps=(RandomWeights(),), **params)
+
+
+@_documented
+def loss_mixture(
+    task: str = "classification",
+    *,
+    warm_up: int = 20,
+    alpha: float = 32.0,
+    **params: Any,
+) -> Net:
+    """Relabel rows by how likely their loss is of the higher of two groups (M-DYR-H).
+
+    After every epoch two beta distributions are fitted to all losses. As far as a
+    row's loss seems to be of the higher one, its label gives way to the class that
+    the network predicts; then rows are mixed. The source's penalty against classes
+    that nobody predicts is left out.
+
+    Parameters
+    ----------
+    {classification}
+    warm_up : int, default=20
+        Epochs before the first labels give way. The source takes 105 of 300.
+    alpha : float, default=32.0
+        Of the mixup, as in `mixup`; 0: none. The source's 32 mixes half and half
+        nearly always.
+    {net}
+
+    References
+    ----------
+    E. Arazo et al., "Unsupervised Label Noise Modeling and Loss Correction", 2019,
+    sections 3.1 to 3.3.
+
+    Examples
+    --------
+    >>> from skrobust.recipes import loss_mixture
+    >>> loss_mixture(warm_up=5).steps[0].rule
+    LossMixture(warm_up=5, n_iter=10)
+    """
+    steps = (Reweight(LossMixture(warm_up), every=1), Relabel())
+    if alpha:
+        steps = (*steps, Mixup(alpha))
+    return _net("loss_mixture", task, steps=steps, **params)
+
+
+@_documented
 def min_sgd(task: str = "classification", **params: Any) -> Net:
     """Follow, in every batch, only the row with the smallest loss (Min-SGD).
 
@@ -448,6 +573,10 @@ BASELINES: dict[str, Callable[..., Net | PRL]] = {
         huber,
         absolute_deviation,
         bootstrap,
+        mixup,
+        label_smoothing,
+        random_weighting,
+        loss_mixture,
         min_sgd,
         decouple,
         self_paced,

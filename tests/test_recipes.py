@@ -198,6 +198,33 @@ def test_bootstrap_of_nothing_is_standard(hard):
     )
 
 
+def test_soft_labels_of_no_share_are_standard():
+    plain = recipes.standard(**SMALL)
+    _assert_same(recipes.label_smoothing(amount=0.0, **SMALL), plain, "classification")
+    assert _differ(recipes.label_smoothing(**SMALL), plain, "classification")
+
+
+def test_the_loss_mixture_is_standard_until_it_has_warmed_up():
+    plain = recipes.standard(**SMALL)
+    n = SMALL["max_iter"]
+    late, early = (recipes.loss_mixture(warm_up=w, alpha=0, **SMALL) for w in (n, 2))
+    _assert_same(late, plain, "classification")
+    assert _differ(early, plain, "classification")
+
+
+def test_the_loss_mixture_distrusts_wrong_labels():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2))
+    wrong = rng.random(400) < 0.3
+    y = np.where(wrong, X[:, 0] < 0, X[:, 0] > 0)
+    settings = {**SMALL, "max_iter": 60, "n_iter_no_change": 60}
+    for alpha in (0, 1.0, 32.0):
+        model = recipes.loss_mixture(alpha=alpha, warm_up=10, **settings).fit(X, y)
+        left = model.sample_weight_
+        assert left[wrong].mean() < 0.5 * left[~wrong].mean()
+        assert (model.predict(X) == (X[:, 0] > 0)).mean() > 0.8
+
+
 @pytest.mark.parametrize("hard", [False, True])
 def test_bootstrap_changes_more_than_the_size_of_steps(hard):
     x, y = _rows("classification")

@@ -13,7 +13,14 @@ from skrobust._batch import Batch
 from skrobust._stack import MLPStack
 from skrobust.criteria import CrossEntropy, GradientNorm, LossLayer, Prediction
 from skrobust.rules import Cap, Disagreement, Exchange, Ramp, Trim, chain
-from skrobust.steps import Context, Mixup, Reweight, SmoothLabels
+from skrobust.steps import (
+    Context,
+    Mixup,
+    RandomWeights,
+    Relabel,
+    Reweight,
+    SmoothLabels,
+)
 
 F64 = torch.float64
 K, N, D, C = 2, 16, 5, 3
@@ -205,3 +212,46 @@ def test_what_was_computed_stays_known_where_it_still_holds():
     after = Reweight(Cap(0.5), GradientNorm(CrossEntropy()))(stack, after, context)
     after.loss(stack, CrossEntropy(), training=True)
     assert len(calls) == 1
+
+
+def test_random_weights_are_the_positive_halves_of_normal_draws():
+    stack, batch, context = scene(weights=torch.ones(5000, dtype=F64))
+    batch = Batch(torch.zeros(5000, D, dtype=F64), None, batch.weights)
+    after = RandomWeights()(stack, batch, context).weights
+    assert after.shape == (K, 5000)
+    assert (after >= 0).all()
+    assert float((after > 0).double().mean()) == pytest.approx(0.5, abs=0.03)
+    assert float(after.square().mean()) == pytest.approx(0.5, abs=0.05)
+    assert (after[0] != after[1]).any()  # every network has its own
+    again = RandomWeights()(stack, batch, context).weights
+    assert (again != after).any()  # and every step
+
+
+def test_random_weights_multiply_what_rows_weigh():
+    weights = torch.arange(N, dtype=F64)
+    after = RandomWeights()(*scene(weights=weights)).weights
+    ones = RandomWeights()(*scene(weights=torch.ones(N, dtype=F64))).weights
+    assert_close(after, weights * ones)
+
+
+def test_relabelling_waits_for_a_judgement():
+    stack, batch, context = scene()
+    assert Relabel()(stack, batch, context) is batch
+
+
+def test_relabelling_gives_way_where_weight_was_lost_and_gives_weight_back():
+    stack, batch, context = scene()
+    own = batch.weights
+    trust = torch.linspace(0, 1, N, dtype=F64).expand(K, N)
+    judged = Batch(batch.x, batch.y, own * trust, prior=own)
+    after = Relabel()(stack, judged, context)
+    assert_close(after.weights, own.expand(K, N))
+    assert_close(after.y.sum(-1), torch.ones(K, N, dtype=F64))
+    guess = stack.predict(batch.x).argmax(-1)
+    assert torch.equal(after.y[:, 0].argmax(-1), guess[:, 0])  # nothing was left
+    assert_close(after.y[:, -1], batch.y[-1].expand(K, C))  # nothing was lost
+    said = batch.y.argmax(-1)
+    for k in range(K):
+        for i in range(N):
+            share = trust[k, i] if said[i] != guess[k, i] else 1.0
+            assert float(after.y[k, i, said[i]]) == pytest.approx(float(share))
