@@ -138,7 +138,7 @@ def to_markdown(table: pd.DataFrame, digits: int) -> str:
 
 
 def run(task: str, quick: bool, jobs: int, seeds: int | None, resume: bool) -> None:
-    """Run one task's cells and write its table; ``resume`` keeps the stored seeds."""
+    """Run one task's cells and write its table; ``resume`` keeps what is stored."""
     sets = {"classification": CLASSIFICATION, "regression": REGRESSION, "lakes": LAKES}
     noise = {
         "classification": LABEL_NOISE,
@@ -151,19 +151,21 @@ def run(task: str, quick: bool, jobs: int, seeds: int | None, resume: bool) -> N
     found = pd.DataFrame()
     if resume and stem.with_suffix(".csv").exists():
         found = pd.read_csv(stem.with_suffix(".csv"))
-    known = set(found["seed"]) if len(found) else set()
-    for seed in set(range(seeds)) - known:
-        # written after each, so that a stop loses little
-        cells = [
-            (task, name, *corrupted, seed)
-            for name in (sets[task][:2] if quick else sets[task])
-            for corrupted in noise[task]
-        ]
-        done = Parallel(jobs, verbose=1)(delayed(one_cell)(*cell) for cell in cells)
-        new = pd.DataFrame([row for part in done for row in part])
-        found = pd.concat([found, new], ignore_index=True)
+    keys = ["set", "noise", "rate", "seed"]
+    known = set(found[keys].itertuples(index=False, name=None)) if len(found) else set()
+    cells = [
+        (task, name, *corrupted, seed)
+        for seed in range(seeds)
+        for name in (sets[task][:2] if quick else sets[task])
+        for corrupted in noise[task]
+        if (name, *corrupted, seed) not in known
+    ]
+    work = Parallel(jobs, return_as="generator", verbose=1)
+    for rows in work(delayed(one_cell)(*cell) for cell in cells):
+        found = pd.concat([found, pd.DataFrame(rows)], ignore_index=True)
+        # written as they come, so that a stop loses little
         found.round(5).to_csv(stem.with_suffix(".csv"), index=False)
-        stem.with_suffix(".md").write_text(summary(found, task))
+    stem.with_suffix(".md").write_text(summary(found, task))
     print(summary(found, task))
 
 
@@ -174,7 +176,7 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seeds", type=int, help="default 3, of regression 5")
-    parser.add_argument("--resume", action="store_true", help="keep stored seeds")
+    parser.add_argument("--resume", action="store_true", help="keep what is stored")
     options = parser.parse_args()
     for task in options.task or tasks:
         run(task, options.quick, options.jobs, options.seeds, options.resume)
