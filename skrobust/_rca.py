@@ -33,6 +33,7 @@ Array = NDArray[Any]
 
 ROWS = 8192  # rows scored per draw of thinned networks
 STEPS, EPOCHS = 600, 10  # of training by default: at most, and at least
+PER_ROW = 0.7  # steps for each row of a small set
 
 
 @documented
@@ -97,7 +98,7 @@ class RCAOutlierDetector(DetectorBase):
     Notes
     -----
     By default (``max_iter='auto'``) training takes as many epochs as make
-    ``0.4 * max(n_samples, 128)`` steps, at most 600, but no fewer than 10: small sets
+    ``0.7 * max(n_samples, 128)`` steps, at most 600, but no fewer than 10: small sets
     are overfitted by what large sets need. It does not end earlier unless
     ``n_iter_no_change`` is a number.
 
@@ -193,7 +194,7 @@ class RCAOutlierDetector(DetectorBase):
         if self.max_iter != "auto":
             return self.max_iter
         # small sets are overfitted by as many steps as large ones need
-        steps = min(STEPS, 0.4 * max(n_rows, 128))
+        steps = min(STEPS, PER_ROW * max(n_rows, 128))
         return max(EPOCHS, round(steps / np.ceil(n_rows / self._batch_rows(n_rows))))
 
     def _layers(self, n_features: int, n_outputs: int) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ from .steps import Jitter, Reweight
 
 Array = NDArray[Any]
 
-N_STEPS = 400  # gradient steps of max_iter="auto", where there are rows for so many
+STEPS, EPOCHS = 400, 10  # of training by default: as many steps, but epochs at least
 
 
 @documented
@@ -99,7 +99,7 @@ class RobustRealNVPDetector(
     learning_rate_init : float, default=1e-3
         Step size at the start.
     max_iter : int or 'auto', default='auto'
-        Largest number of epochs; 'auto' is as many as make 400 steps.
+        Largest number of epochs; 'auto' is as many as make 400 steps, but at least 10.
     random_state : int, RandomState instance or None, default=None
         Seed of first weights, order of rows and noise. An int makes fits on one
         machine equal to the bit.
@@ -233,7 +233,7 @@ class RobustRealNVPDetector(
     def _epochs(self, n_rows: int, mass: float) -> int:
         if self.max_iter != "auto":
             return int(self.max_iter)
-        return -(-N_STEPS // -(-n_rows // self._batch_rows(n_rows)))
+        return max(EPOCHS, -(-STEPS // -(-n_rows // self._batch_rows(n_rows))))
 
     def _design(self, row_shape: tuple[int, ...], n_outputs: int) -> dict[str, Any]:
         return {

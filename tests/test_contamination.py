@@ -24,6 +24,7 @@ DETECTORS = {
         capacities=(0.5, 0.0), n_passes=2, epsilon=0.2, **SMALL
     ),
     "RCVA": skrobust.RCAOutlierDetector(network="vae", epsilon=0, **SMALL),
+    "flow": skrobust.RobustRealNVPDetector(epsilon=0.1, **SMALL),
 }
 every = pytest.mark.parametrize("name", DETECTORS)
 X = np.random.default_rng(0).normal(size=(100, 3))

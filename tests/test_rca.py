@@ -349,7 +349,7 @@ def test_impossible_settings_are_refused_by_name(params, words):
 
 
 @pytest.mark.parametrize(
-    ("n", "epochs"), [(20, 51), (128, 51), (1000, 50), (10000, 10)]
+    ("n", "epochs"), [(20, 90), (128, 90), (1000, 75), (10000, 10)]
 )
 def test_training_is_shorter_for_few_rows(n, epochs):
     assert RCAOutlierDetector()._epochs(n, float(n)) == epochs
