@@ -107,6 +107,9 @@ FLOWS: dict[str, Method] = {
     "RobustRealNVP (true epsilon)": ours(RobustRealNVPDetector, told=True),
     "TrimRealNVP": ours(RobustRealNVPDetector, lipschitz=None),
     "RealNVP": ours(RobustRealNVPDetector, epsilon=0.0, lipschitz=None),
+    "RealNVP (no noise)": ours(
+        RobustRealNVPDetector, epsilon=0.0, lipschitz=None, noise=0.0
+    ),
 }
 
 METHODS = CLASSICAL | DEEP | RCAS | MANY | FLOWS
