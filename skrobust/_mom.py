@@ -20,12 +20,13 @@ from ._params import (
 from ._regressor import RegressorBase
 from ._train import Recipe
 from .criteria import CrossEntropy, Loss, LossIncrement, SquaredError
-from .rules import MedianOfMeans, NearMedian, SelfPaced
+from .rules import MedianOfMeans, NearMedian, Phases, Rule, SelfPaced
 from .steps import Reweight
 
 # what ranks the blocks; None: the loss itself
 SELECTIONS = {"increment": LossIncrement(), "loss": None}
-SHARE = 0.5  # blocks for a row, unless told otherwise
+SHARE = 0.5  # blocks for a row, where only something else was said
+FIRST = 10  # epochs of the first phase, where there are two
 SPOILED = 0.05  # share of steps that bad rows may get into without a warning
 
 
@@ -46,17 +47,34 @@ def spoiled_steps(
 class _MoM:
     """The declaration that both estimators share."""
 
+    _usual: tuple[float, float]  # shares of blocks and central ones, if all is "auto"
+    _then: Rule | None = None  # what follows, if all is "auto", after some epochs
+
+    def _auto(self) -> bool:
+        """Whether nothing is said of the blocks of a single network."""
+        ours = self.n_blocks == "auto" and self.n_central == "auto"
+        return ours and self.selection == "loss"
+
     def _blocks(self) -> int | float:
+        if self._auto():
+            return self._usual[0]
         return SHARE if self.n_blocks == "auto" else self.n_blocks
+
+    def _central(self) -> int | float:
+        if self._auto():
+            return self._usual[1]
+        return 1 if self.n_central == "auto" else self.n_central
 
     def _plain(self) -> bool:
         """Whether one block holds everything, which is training without a rule."""
         return not isinstance(self.n_blocks, float) and self.n_blocks == 1
 
-    def _steps(self) -> tuple[Reweight, ...]:
+    def _steps_within(self, n_epochs: int) -> tuple[Reweight, ...]:
         if self._plain():
             return ()
-        rule = MedianOfMeans(self._blocks(), self.n_central)
+        rule: Rule = MedianOfMeans(self._blocks(), self._central())
+        if self._auto() and self._then is not None:
+            rule = Phases(rule, self._then, min(FIRST, n_epochs // 2))
         return (Reweight(rule, SELECTIONS[self.selection]),)
 
     def _networks(self) -> int:
@@ -84,7 +102,7 @@ class _MoM:
             )
         if self.epsilon is None:
             return
-        spoiled = spoiled_steps(self.epsilon, rows, blocks, self.n_central)
+        spoiled = spoiled_steps(self.epsilon, rows, blocks, self._central())
         if spoiled <= SPOILED:
             return
         best = spoiled_steps(self.epsilon, rows, rows, 1)
@@ -107,9 +125,9 @@ class _MoM:
             value = getattr(self, name)
             if isinstance(value, float):
                 require_number(self, name, 0, 1, open_low=True, open_high=False)
-            elif name == "n_central" or value != "auto":
+            elif value != "auto":
                 require_count(self, name)
-        odd = isinstance(self.n_central, float) or self.n_central % 2 == 1
+        odd = isinstance(self.n_central, float | str) or self.n_central % 2 == 1
         require(self, "n_central", odd, "an odd int or a float in the range (0, 1]")
         require_among(self, "selection", SELECTIONS)
         require_among(self, "stopping", ("loss", "change"))
@@ -128,6 +146,12 @@ class MoMRegressor(_MoM, RegressorBase):
 
     Parameters
     ----------
+    {block_parameters}
+        Where all three are left alone, blocks are single rows. The first ten epochs
+        follow the central fifth of them, and the others all whose loss is at most 55
+        times the median (five robust standard deviations of normal errors): a start
+        that two fifths of wrong rows cannot move, then nearly all good rows. Of
+        what was tried, this alone came near the oracle on clean and on corrupted data.
     {mom_parameters}
     criterion : str, Loss or callable, default='squared_error'
         The loss of scaled targets, see `skrobust.criteria.as_loss`; also
@@ -175,12 +199,15 @@ class MoMRegressor(_MoM, RegressorBase):
     0
     """
 
+    # followed for long, few rows would be learnt by heart and all others look wrong
+    _usual, _then = (1.0, 0.2), NearMedian()
+
     def __init__(
         self,
         n_blocks="auto",
         *,
         selection="loss",
-        n_central=1,
+        n_central="auto",
         epsilon=None,
         stopping="loss",
         max_restarts=3,
@@ -204,7 +231,7 @@ class MoMRegressor(_MoM, RegressorBase):
         nesterovs_momentum=True,
         early_stopping=False,
         validation_fraction=0.1,
-        n_iter_no_change=50,
+        n_iter_no_change=None,
         clip_norm=None,
         standardize=True,
         device="auto",
@@ -225,6 +252,11 @@ class MoMClassifier(_MoM, ClassifierBase):
 
     Parameters
     ----------
+    {block_parameters}
+        Where all three are left alone, blocks have four rows and the central two
+        fifths are followed. A wrong label costs less than a wrong number may, so that
+        a block with one does little harm, while smaller blocks would leave out whole
+        classes as long as these are hard.
     {mom_parameters}
     {network_parameters}
     {stopping_parameters}
@@ -264,17 +296,20 @@ class MoMClassifier(_MoM, ClassifierBase):
     >>> from skrobust.corruption import pairflip
     >>> X, y = make_moons(300, noise=0.1, random_state=0)
     >>> noisy, wrong = pairflip(y, 0.2, random_state=0)
-    >>> model = MoMClassifier(n_central=0.4, random_state=0).fit(X, noisy)
+    >>> model = MoMClassifier(random_state=0).fit(X, noisy)
     >>> model.score(X, y) > 0.95
     True
     """
+
+    # smaller blocks would leave out whole classes while these are hard
+    _usual = (0.25, 0.4)
 
     def __init__(
         self,
         n_blocks="auto",
         *,
         selection="loss",
-        n_central=1,
+        n_central="auto",
         epsilon=None,
         stopping="loss",
         max_restarts=3,

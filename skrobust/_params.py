@@ -156,21 +156,23 @@ training_scores_ : ndarray of shape (n_samples,)
     ``score_samples`` of the rows given to ``fit``, from which thresholds are read.
 calibration_mask_ : ndarray of shape (n_samples,)
     Which of them training did not see.""",
-    "mom_parameters": """
+    "block_parameters": """
 n_blocks : int, float or 'auto', default='auto'
     Blocks that a batch is cut into, anew in every step; a float in (0, 1] is their
     share of the batch's rows. More than half of the blocks must hold no bad row, so
     blocks must be small where many rows are bad: with a quarter of them, blocks of
-    two rows are the largest that do. 'auto' is 0.5, blocks of two. At most as many
-    as rows. The int 1 is plain training.
+    two rows are the largest that do. At most as many as rows. The int 1 is plain
+    training. 'auto': see ``n_central``.
 selection : {'loss', 'increment'}, default='loss'
     What is averaged in a block. 'increment' is the source: two networks (players),
     the loss of the first minus that of the second; the first steps on the median
     block, the block is chosen again, and the second steps on its own loss. They
     predict together. About twice the time. 'loss' is the loss of a single network.
-n_central : int or float, default=1
+n_central : int, float or 'auto', default='auto'
     How many blocks around the median to follow, an odd number, or if a float in
-    (0, 1] their share. 1 is the source's.
+    (0, 1] their share. 'auto' is 1, as in the source, and blocks of two rows, where
+    one of the others is given.""",
+    "mom_parameters": """
 epsilon : float, default=None
     Share of bad rows to expect, in [0, 0.5). It changes nothing: with it `fit` warns
     where the blocks are too large, or too few, for so many.

@@ -31,6 +31,7 @@ __all__ = [
     "MedianOfMeans",
     "MultiplicativeWeights",
     "NearMedian",
+    "Phases",
     "Ramp",
     "Rule",
     "SelfPaced",
@@ -215,6 +216,43 @@ class NearMedian:
         median = ranked.gather(-1, (mass < half).sum(-1, keepdim=True))
         limit = median * at_epoch(self.factor, epoch)
         return weights * (scores <= limit.clamp(min=self.floor))
+
+
+@dataclass(frozen=True)
+class Phases:
+    """Apply one rule in the first epochs and another one from then on.
+
+    Parameters
+    ----------
+    first, then : Rule
+    n_epochs : int, default=10
+        Epochs of the first one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.rules import MedianOfMeans, NearMedian, Phases
+    >>> scores = torch.tensor([[3.0, 1.0, 2.0, 90.0]])
+    >>> rule = Phases(MedianOfMeans(1.0), NearMedian())
+    >>> rule(scores, torch.ones(1, 4), epoch=0)
+    tensor([[0., 0., 1., 0.]])
+    >>> rule(scores, torch.ones(1, 4), epoch=10)
+    tensor([[1., 1., 1., 1.]])
+    """
+
+    first: Rule
+    then: Rule
+    n_epochs: int = 10
+
+    @property
+    def by_order(self) -> bool:
+        """Whether one of the rules looks at the order of the rows."""
+        return any(getattr(r, "by_order", False) for r in (self.first, self.then))
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return what the rule of this epoch makes of the weights."""
+        rule = self.first if epoch < self.n_epochs else self.then
+        return rule(scores, weights, epoch=epoch)
 
 
 @dataclass(frozen=True)

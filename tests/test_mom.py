@@ -30,7 +30,7 @@ from skrobust._optim import SGD, Adam
 from skrobust._stack import MLPStack
 from skrobust._train import Recipe, train_batch
 from skrobust.criteria import CrossEntropy, LossIncrement, SquaredError
-from skrobust.rules import MedianOfMeans
+from skrobust.rules import MedianOfMeans, NearMedian, Phases
 from skrobust.steps import Context, Reweight
 
 F64 = torch.float64
@@ -236,6 +236,22 @@ def test_gross_targets_do_little_harm_and_are_found(selection, gross):
     assert model.inlier_mask_[~wrong].mean() > 0.8
 
 
+def test_left_alone_it_follows_few_rows_and_then_all_near_the_median():
+    X, y, wrong = signal(share=0.4)
+    bad = np.where(wrong, 50.0 + y, y)
+    step = Reweight(Phases(MedianOfMeans(1.0, 0.2), NearMedian(), 10), SquaredError())
+    model = MoMRegressor(**SMALL).fit(X, bad)
+    spelt_out = NetRegressor(
+        (step,), learning_rate="cosine", n_iter_no_change=None, **SMALL
+    ).fit(X, bad)
+    assert_array_equal(model.predict(X), spelt_out.predict(X))
+    # as long as it took for a good start, it would be of little use without an end
+    model.set_params(max_iter=150, learning_rate_init=0.01).fit(X, bad)
+    assert not model.inlier_mask_[wrong].any()
+    assert model.inlier_mask_[~wrong].mean() > 0.95
+    assert np.median(np.abs(model.predict(X) - y)[~wrong]) < 0.2
+
+
 @BOTH
 def test_wrong_labels_are_found(selection):
     X, y, wrong = signal(share=0.15)
@@ -335,7 +351,7 @@ def test_the_share_of_spoiled_steps_is_the_simulated_one(epsilon, n, b, central)
 def test_a_float_is_a_share_of_the_rows():
     X, y, _ = signal(200)
     share = MoMRegressor(batch_size=0.15, **SMALL).fit(X, y)
-    assert share.n_blocks_ == 14  # seven batches of 28 or 29 rows
+    assert share.n_blocks_ == 28  # seven batches of 28 or 29 rows, blocks of one
     whole = MoMRegressor(batch_size=1.0, **SMALL).fit(X, y)
     count = MoMRegressor(batch_size=200, **SMALL).fit(X, y)
     assert_array_equal(whole.predict(X), count.predict(X))

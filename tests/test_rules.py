@@ -16,6 +16,7 @@ from skrobust.rules import (
     MedianOfMeans,
     MultiplicativeWeights,
     NearMedian,
+    Phases,
     Ramp,
     SelfPaced,
     SmallestLoss,
@@ -37,6 +38,8 @@ RULES = [
     chain(Trim(0.3), Exchange()),
     chain(Trim(0.2), Cap(0.5)),
     NearMedian(1.5),
+    Phases(MedianOfMeans(3), Trim(0.3), 5),
+    Phases(MedianOfMeans(3), Trim(0.3), 1),
     MedianOfMeans(1),
     MedianOfMeans(3),
     MedianOfMeans(0.5, 0.3),
@@ -276,6 +279,17 @@ def test_chain_is_one_rule_after_the_other_in_any_bracketing():
     by_hand = apply(c, scores, apply(b, scores, apply(a, scores, weights)))
     for rule in (chain(a, b, c), chain(chain(a, b), c), chain(a, chain(b, c))):
         assert torch.equal(apply(rule, scores, weights), by_hand)
+
+
+def test_phases_follow_each_other():
+    scores, weights = draw()
+    first, then = MedianOfMeans(3), Trim(0.3)
+    rule = Phases(first, then, 2)
+    for epoch in range(4):
+        expected = apply(first if epoch < 2 else then, scores, weights, epoch)
+        assert torch.equal(apply(rule, scores, weights, epoch), expected)
+    assert rule.by_order
+    assert not Phases(then, Cap(0.5)).by_order
 
 
 def test_a_chain_of_nothing_changes_nothing():
