@@ -11,8 +11,8 @@ from skrobust._batch import Rows
 from skrobust._optim import Adam
 from skrobust._stack import MLPStack
 from skrobust._train import Recipe, train_epoch
-from skrobust.criteria import CrossEntropy, GradientNorm, LossLayer
-from skrobust.rules import Ramp, Trim
+from skrobust.criteria import CrossEntropy, GradientNorm, LossIncrement, LossLayer
+from skrobust.rules import MedianOfMeans, Ramp, Trim
 from skrobust.steps import Context, Reweight
 
 _LOSS, _TRIM = CrossEntropy(), Trim(Ramp(0.2, 10))
@@ -22,7 +22,10 @@ METHODS = {
     "loss trimming": (Reweight(_TRIM),),
     "PRL(L)": (Reweight(_TRIM, LossLayer(_LOSS)),),
     "PRL(G)": (Reweight(_TRIM, GradientNorm(_LOSS)),),
+    "MoM": (Reweight(MedianOfMeans(8)),),
+    "MoM, two players": (Reweight(MedianOfMeans(8), LossIncrement(_LOSS)),),
 }
+PLAYERS = {"MoM, two players": 2}  # networks that take turns
 
 
 def new_stack(sizes: tuple[int, int, int], n_networks: int, like: Tensor) -> MLPStack:
@@ -45,12 +48,13 @@ def our_loop(
     steps: tuple[Reweight, ...],
     n_networks: int = 1,
     stack: MLPStack | None = None,
+    turns: bool = False,
 ) -> Callable[[], float]:
     """Return a function that trains K networks for one epoch."""
     stack = new_stack(sizes, n_networks, x) if stack is None else stack
     optimizer = Adam(stack.theta)
     rows = Rows(x, y, x.new_ones(len(x)), sizes[-1])
-    recipe = Recipe(steps, batch_size, lambda epoch: 1e-3, alpha=1e-4)
+    recipe = Recipe(steps, batch_size, lambda epoch: 1e-3, alpha=1e-4, turns=turns)
     order = torch.Generator().manual_seed(0)
     context = Context(_LOSS, 20, torch.Generator(x.device).manual_seed(0))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from _bare import bare_loop
 from _harness import compare, describe, one_thread, report
-from _ours import METHODS, our_loop
+from _ours import METHODS, PLAYERS, our_loop
 
 SHAPES = ((10, 32, 64), (50, 64, 128), (50, 256, 128), (100, 512, 512))
 N_CLASSES = 10
@@ -23,11 +23,11 @@ def main() -> None:
         sizes = d, width, N_CLASSES
         cases = {"bare loop": bare_loop(sizes, batch_size, x, y)}
         for name, method in METHODS.items():
-            cases[name] = our_loop(sizes, batch_size, x, y, method)
-        ratios = compare(cases, "bare loop")
-        report(
-            f"step {d}-{width}-{width}, batch {batch_size}", ratios, "bare loop", steps
-        )
+            k = PLAYERS.get(name, 1)
+            cases[name] = our_loop(sizes, batch_size, x, y, method, k, turns=k > 1)
+        title = f"step {d}-{width}-{width}, batch {batch_size}"
+        report(title, compare(cases, "bare loop"), "bare loop", steps)
+        report(title, compare(cases, "plain"), "plain", steps)
 
 
 if __name__ == "__main__":
