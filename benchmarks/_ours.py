@@ -10,9 +10,9 @@ from torch import Tensor
 from skrobust._batch import Rows
 from skrobust._optim import Adam
 from skrobust._stack import MLPStack
-from skrobust._train import Recipe, train_epoch
+from skrobust._train import Recipe, drawn, train_epoch
 from skrobust.criteria import CrossEntropy, GradientNorm, LossIncrement, LossLayer
-from skrobust.rules import MedianOfMeans, Ramp, Trim
+from skrobust.rules import MedianOfMeans, MultiplicativeWeights, Ramp, Trim
 from skrobust.steps import Context, Reweight
 
 _LOSS, _TRIM = CrossEntropy(), Trim(Ramp(0.2, 10))
@@ -24,6 +24,7 @@ METHODS = {
     "PRL(G)": (Reweight(_TRIM, GradientNorm(_LOSS)),),
     "MoM": (Reweight(MedianOfMeans(8)),),
     "MoM, two players": (Reweight(MedianOfMeans(8), LossIncrement(_LOSS)),),
+    "MR": (Reweight(MultiplicativeWeights(0.1), every=1),),
 }
 PLAYERS = {"MoM, two players": 2}  # networks that take turns
 
@@ -59,7 +60,7 @@ def our_loop(
     context = Context(_LOSS, 20, torch.Generator(x.device).manual_seed(0))
 
     def epoch() -> float:
-        batches = rows.epoch(batch_size, order)
+        batches = drawn(stack, rows, recipe, context, order)
         return train_epoch(stack, batches, optimizer, recipe, context)
 
     return epoch

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from torch import nn
 
-from skrobust import NetClassifier, PRLClassifier
+from skrobust import MoMClassifier, MRClassifier, NetClassifier, PRLClassifier
 
 N_ROWS, N_FEATURES, WIDTH, N_CLASSES, BATCH, EPOCHS = 8000, 50, 64, 10, 128, 20
 
@@ -58,6 +58,9 @@ def main() -> None:
         "  standardize=False": NetClassifier(standardize=False, **SHARED, **ours),
         "PRLClassifier, PRL(L)": PRLClassifier(**SHARED, **ours),
         "PRLClassifier, PRL(G)": PRLClassifier(score="gradient", **SHARED, **ours),
+        "MRClassifier, eta=0.1": MRClassifier(0.1, **SHARED, **ours),
+        "MRClassifier, eta='auto'": MRClassifier(**SHARED, **ours),
+        "MoMClassifier": MoMClassifier(**SHARED, **ours),
         "MLPClassifier": MLPClassifier(**SHARED),
     }
     try:

@@ -37,10 +37,10 @@ class Batch:
         Whether few rows have weight, so that it pays to leave out the others.
     prior : Tensor of shape (1, n), or None
         The rows' own weights, where a rule has revised those of all rows; None: no
-        rule has.
+        rule has. ``prior_mass`` is their sum, where it is known without adding.
     """
 
-    __slots__ = ("_memo", "mass", "prior", "sparse", "weights", "x", "y")
+    __slots__ = ("_memo", "_prior_mass", "mass", "prior", "sparse", "weights", "x", "y")
 
     def __init__(
         self,
@@ -49,9 +49,10 @@ class Batch:
         weights: Tensor,
         mass: Any = None,
         prior: Tensor | None = None,
+        prior_mass: float | None = None,
     ):
         self.x, self.y, self.weights, self.mass = x, y, weights, mass
-        self.prior = prior
+        self.prior, self._prior_mass = prior, prior_mass
         self.sparse = False
         self._memo: dict[Any, Any] = {}
 
@@ -59,18 +60,18 @@ class Batch:
     def own_mass(self) -> Any:
         """What the rows weigh by themselves, whatever rules say of them."""
         if self.prior is not None:
-            return self.prior.sum()
+            return self.prior.sum() if self._prior_mass is None else self._prior_mass
         return self.weights.sum() if self.mass is None else self.mass
 
     def reweighted(self, weights: Tensor, mass: Any, sparse: bool = False) -> Batch:
         """Return the same rows with other weights; what was computed stays known."""
-        batch = Batch(self.x, self.y, weights, mass, self.prior)
+        batch = Batch(self.x, self.y, weights, mass, self.prior, self._prior_mass)
         batch._memo, batch.sparse = self._memo, sparse
         return batch
 
     def anew(self) -> Batch:
         """Return the same batch without what was computed from it."""
-        return Batch(self.x, self.y, self.weights, self.mass, self.prior)
+        return self.replaced(x=self.x)
 
     def of_network(self, k: int) -> Batch:
         """Return the batch as network k of a `_turns.Team` sees it."""
@@ -107,6 +108,7 @@ class Batch:
             self.weights,
             self.mass,
             self.prior,
+            self._prior_mass,
         )
         batch.sparse = self.sparse
         if x is None:  # the outputs do not depend on the targets
@@ -183,11 +185,11 @@ class Rows:
         )
 
     def _batch(self, index: Tensor, x: Tensor, y: Tensor | None, own: Tensor) -> Batch:
+        mass = None if self.unit is None else self.unit * own.shape[-1]
         if self.revised is None:
-            mass = None if self.unit is None else self.unit * own.shape[-1]
             return Batch(x, y, own, mass)
         weights = self.revised.index_select(-1, index.to(own.device))
-        return Batch(x, y, weights.to(own.dtype), None, own)
+        return Batch(x, y, weights.to(own.dtype), None, own, mass)
 
     def take(self, index: Tensor) -> Batch:
         """Return the rows of ``index`` (on the CPU) as one batch."""
@@ -267,6 +269,7 @@ class Rows:
         if self.revised is None:
             batch.mass = None
         else:
+            batch._prior_mass = None
             batch.weights = batch.weights * (part / own)
         return batch
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 import zlib
 from dataclasses import replace
-from typing import Any
+from itertools import product
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -29,25 +30,32 @@ from .steps import Context, Mixup, Reweight, SmoothLabels, Step
 Array = NDArray[Any]
 
 PAPER_ETA = 0.01  # where there is nothing to choose by
-CANDIDATES = (0.0, 0.01, 0.03, 0.1)  # the first is plain training
+ETAS = (0.0, 0.03, 0.1)  # tried by 'auto'; the first is plain training
+SMOOTHING = 0.1  # the paper's
 FEWEST = 30  # rows, below which held-out ones decide nothing
-HELD_OUT = 1 / 3
 PILOT = 60  # epochs at most: wrong labels are learned by heart before that, or late
 
 
 class _MR:
     """The declaration that both estimators share."""
 
-    label_smoothing = 0.0
+    _by_heart = float("inf")  # distances to targets have no common scale
+    # what 'auto' tries, plain training first, and what it is where it cannot try
+    _tried: ClassVar[dict[str, tuple[float, ...]]] = {"eta": ETAS}
+    _usual: ClassVar[dict[str, float]] = {"eta": PAPER_ETA}
 
     def _steps(self) -> tuple[Step, ...]:
-        return self._steps_with(getattr(self, "eta_", PAPER_ETA))
+        settled = {n: getattr(self, f"{n}_", usual) for n, usual in self._usual.items()}
+        return self._steps_with(settled)
 
-    def _steps_with(self, eta: Any) -> tuple[Step, ...]:
-        rule = MultiplicativeWeights(eta, self.max_weight)
+    def _steps_with(self, settled: dict[str, Any]) -> tuple[Step, ...]:
+        rule = MultiplicativeWeights(settled["eta"], self.max_weight)
         steps: list[Step] = [Reweight(rule, every=self.every)]
-        if self.label_smoothing:
-            steps.append(SmoothLabels(self.label_smoothing))
+        amount = settled.get("label_smoothing", 0)
+        if isinstance(amount, torch.Tensor):  # of targets (n, n_classes), by network
+            steps.append(SmoothLabels(amount[..., None]))
+        elif amount:
+            steps.append(SmoothLabels(amount))
         if self.mixup:
             steps.append(Mixup(self.mixup))
         return tuple(steps)
@@ -69,48 +77,84 @@ class _MR:
     def _settle(
         self, rows: Rows, progress: Progress, recipe: Recipe, X: Array, partial: bool
     ) -> Recipe:
-        """Settle on a step size before training starts."""
-        if not isinstance(self.eta, str):
-            self.eta_ = self.eta
-        elif progress.n_epochs == 0:  # otherwise the fit that goes on chose one
-            choose = self._choose_eta
-            self.eta_ = PAPER_ETA if partial else choose(rows, progress, recipe, X)
+        """Settle on what is 'auto' before training starts."""
+        given = {name: getattr(self, name) for name in self._usual}
+        auto = [name for name, value in given.items() if isinstance(value, str)]
+        settled = given | {name: self._usual[name] for name in auto}
+        if progress.n_epochs:  # a fit that goes on keeps to what it chose
+            settled |= {name: getattr(self, f"{name}_") for name in auto}
+        elif "eta" in auto and not partial:
+            settled |= self._choose(auto, rows, progress, recipe, X)
+        for name, value in settled.items():
+            setattr(self, f"{name}_", value)
         return replace(recipe, steps=self._bound(self._steps()))
 
-    def _choose_eta(
-        self, rows: Rows, progress: Progress, recipe: Recipe, X: Array
-    ) -> float:
-        """Train once with each candidate on a part of the rows; ask the others.
+    def _choose(
+        self, names: list[str], rows: Rows, progress: Progress, recipe: Recipe, X: Array
+    ) -> dict[str, float]:
+        """Train with each candidate on one half of the rows; ask the other, and back.
 
-        A candidate must be nearer the held-out targets than plain training, on more
-        rows than the other way round, by more than one standard error: where nothing
-        speaks for reweighting it is not done.
+        Of the step sizes that are not behind the best by more than two standard errors
+        the smallest is taken, so that reweighting is not done where nothing speaks
+        for it; but the largest where plain training learns rows by heart, which
+        makes it the one to distrust.
         """
-        outer = _held_out(X, rows.weights, progress.order.initial_seed())
-        mass, total = float(rows.weights[outer].sum()), float(rows.weights.sum())
+        half = _halves(X, rows.weights, progress.order.initial_seed())
+        mass, total = float(rows.weights[half].sum()), float(rows.weights.sum())
         if total < FEWEST or not 0 < mass < total:
-            return PAPER_ETA
-        stack = self._pilot(rows.part(~outer), progress, recipe)
-        held = rows.part(outer)
-        with stack.mode():
-            near = torch.cat(
-                [self._nearness(stack.predict(b.x), b.y) for b in held.blocks(1024)], -1
-            )
-        ahead = (near - near[:1]).sign().double()
-        share = held.weights.double() / mass
-        gain = (ahead * share).sum(-1)
-        error = (((ahead - gain[:, None]).square() * share).sum(-1) / mass).sqrt()
-        return CANDIDATES[int(torch.where(gain > error, gain, 0.0).argmax())]
+            return {name: self._usual[name] for name in names}
+        tried = list(product(*(self._tried[name] for name in names)))
+        like = progress.stack.theta
+        columns = like.new_tensor(tried).T[..., None]  # of each name, (K, 1)
+        candidates = dict(zip(names, columns, strict=True))
+        shown, seen, weights = [], [], []
+        for held in (half, ~half):
+            known, unseen = rows.part(~held), rows.part(held)
+            stack = self._pilot(candidates, known, progress, recipe)
+            shown.append(self._near(stack, unseen))
+            seen.append(self._near(stack, known))
+            weights += [unseen.weights.double() / total, known.weights.double() / total]
+        found, learned = torch.cat(shown, -1), torch.cat(seen, -1)
+        share, share_known = torch.cat(weights[::2]), torch.cat(weights[1::2])
+        ahead = ((found - found[:1]).sign() * share).sum(-1)
+        behind = (found[ahead.argmax()] - found).sign().double()
+        gap = (behind * share).sum(-1)
+        error = (((behind - gap[:, None]).square() * share).sum(-1) / total).sqrt()
+        gap_known = (learned[0] * share_known).sum() - (found[0] * share).sum()
+        by_heart = bool(gap_known > self._by_heart)
+        etas = columns[names.index("eta"), :, 0]
+        good = etas[gap <= 2 * error]
+        eta = good.max() if by_heart else good.min()
+        best = int(ahead.masked_fill(etas != eta, -torch.inf).argmax())
+        return dict(zip(names, tried[best], strict=True))
 
-    def _pilot(self, rows: Rows, progress: Progress, recipe: Recipe) -> Any:
-        """Train a network with each candidate, side by side."""
+    def _near(self, stack: Any, rows: Rows) -> torch.Tensor:
+        """How near each network's outputs are to the rows' targets, (K, n)."""
+        with stack.mode():
+            parts = [self._nearness(stack.predict(b.x), b.y) for b in rows.blocks(1024)]
+        return torch.cat(parts, -1).double()
+
+    def _pilot(
+        self,
+        candidates: dict[str, torch.Tensor],
+        rows: Rows,
+        progress: Progress,
+        recipe: Recipe,
+    ) -> Any:
+        """Train networks with each candidate, side by side, from equal weights.
+
+        From equal weights and by equal batches they differ by their settings alone.
+        """
         like, seed = progress.stack.theta, progress.order.initial_seed()
-        design = {**progress.design, "n_networks": len(CANDIDATES)}
+        n_networks = len(next(iter(candidates.values())))
+        design = {**progress.design, "n_networks": n_networks}
         stack = self._build(design, seed, like.dtype, like.device)
+        stack.theta.view(n_networks, -1)[1:] = stack.theta.view(n_networks, -1)[:1]
         stack.generator = make_generator(seed, like.device)
         order = make_generator(seed)
-        etas = like.new_tensor(CANDIDATES, dtype=torch.float64)[:, None]
-        steps = self._bound(self._steps_with(etas))
+        steps = self._bound(
+            self._steps_with({n: getattr(self, n) for n in self._usual} | candidates)
+        )
         watch = Watch(
             n_epochs=min(self.max_iter, PILOT),
             tol=self.tol,
@@ -150,8 +194,8 @@ def _effective_number(weights: Array) -> float:
     return float(1 / (share**2).sum())
 
 
-def _held_out(X: Array, weights: torch.Tensor, seed: int) -> torch.Tensor:
-    """Mask of the rows that hold a third of the mass.
+def _halves(X: Array, weights: torch.Tensor, seed: int) -> torch.Tensor:
+    """Mask of the rows that hold half of the mass.
 
     The order is one of salted checksums, so equal rows stay on one side, and a row of
     weight two is dealt with like two rows.
@@ -161,7 +205,7 @@ def _held_out(X: Array, weights: torch.Tensor, seed: int) -> torch.Tensor:
     marks = np.array([zlib.crc32(row, salt) for row in rows], dtype=np.uint64)
     order = np.argsort(marks, kind="stable")
     mass = np.cumsum(weights.double().cpu().numpy()[order])
-    last = marks[order[np.searchsorted(mass, HELD_OUT * mass[-1])]]
+    last = marks[order[np.searchsorted(mass, mass[-1] / 2)]]
     return torch.as_tensor(marks < last, device=weights.device)
 
 
@@ -178,15 +222,21 @@ class MRClassifier(_MR, ClassifierBase):
     ----------
     eta : float, schedule or 'auto', default='auto'
         Step size of the weights, not negative; 0 is plain training. A schedule is a
-        function of the epoch, from 0. 'auto' tries 0, 0.01, 0.03 and 0.1: networks
-        trained with each on two thirds of the rows, for 60 epochs at most, predict
-        the labels of the others, corrupted as they are, and reweighting is used if it
-        predicts more of them than plain training, by more than a standard error. That
-        takes about as long as 160 epochs. Where a network learns wrong labels by
-        heart, 0.1 saves much; where classes overlap or are hard to learn, it throws
-        hard rows away. Less than 30 rows, and ``partial_fit``, take the paper's 0.01.
-    label_smoothing : float, default=0.1
+        function of the epoch, from 0. 'auto' tries 0, 0.03 and 0.1: networks trained
+        with each on one half of the rows, for 60 epochs at most, predict the labels
+        of the other half, corrupted as they are, and the other way round. Of those
+        within two standard errors of the best the smallest is used; the largest if
+        plain training learns rows by heart, that is predicts the labels it has seen
+        better than the others by over 10 % of the rows. That takes about as long as
+        360 epochs, or half of that if `label_smoothing` is a number. Where a network
+        learns wrong labels by heart, 0.1 saves much; where classes overlap or are
+        hard to learn, it throws hard rows away. Less than 30 rows, and
+        ``partial_fit``, take the paper's 0.01.
+    label_smoothing : float or 'auto', default='auto'
         Share of each label's mass that is moved to all classes evenly, in [0, 1).
+        'auto' is the paper's 0.1, or, if `eta` is 'auto' too, the better of 0.1 and
+        0, which are then tried with each step size: smoothing helps where classes
+        are apart and hurts where they are hard to tell.
     mixup : float, default=0.0
         Train on convex combinations of rows with shares from Beta(mixup, mixup); the
         paper uses 1 with 'sgd' and 0.5 with 'adam'. 0: none. Pairs are drawn by row,
@@ -206,6 +256,8 @@ class MRClassifier(_MR, ClassifierBase):
     ----------
     eta_ : float or callable
         The step size that was used.
+    label_smoothing_ : float
+        The share that was moved.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     sample_weight_ : ndarray of shape (n_samples,)
@@ -242,11 +294,15 @@ class MRClassifier(_MR, ClassifierBase):
     True
     """
 
+    _by_heart = 0.1  # of the rows, predicted only because they were learned
+    _tried: ClassVar = _MR._tried | {"label_smoothing": (0.0, SMOOTHING)}
+    _usual: ClassVar = _MR._usual | {"label_smoothing": SMOOTHING}
+
     def __init__(
         self,
         eta="auto",
         *,
-        label_smoothing=0.1,
+        label_smoothing="auto",
         mixup=0.0,
         every=1.0,
         max_weight=None,
@@ -280,7 +336,10 @@ class MRClassifier(_MR, ClassifierBase):
 
     def _check_params(self) -> None:
         super()._check_params()
-        require_number(self, "label_smoothing", 0, 1)
+        amount = self.label_smoothing
+        ok = (isinstance(amount, str) and amount == "auto") or is_number(amount)
+        ok = ok and (isinstance(amount, str) or 0 <= amount < 1)
+        require(self, "label_smoothing", ok, "'auto' or a float in the range [0, 1)")
 
     def _loss(self) -> Loss:
         return CrossEntropy()
@@ -301,11 +360,12 @@ class MRRegressor(_MR, RegressorBase):
     ----------
     eta : float, schedule or 'auto', default='auto'
         Step size of the weights, not negative; 0 is plain training. A schedule is a
-        function of the epoch, from 0. 'auto' tries 0, 0.01, 0.03 and 0.1: networks
-        trained with each on two thirds of the rows, for 60 epochs at most, predict
-        the others, and reweighting is used if it is nearer to more of their targets
-        than plain training, by more than a standard error. That takes about as long
-        as 160 epochs. Less than 30 rows, and ``partial_fit``, take the paper's 0.01.
+        function of the epoch, from 0. 'auto' tries 0, 0.03 and 0.1: networks trained
+        with each on one half of the rows, for 60 epochs at most, predict the other
+        half, and the other way round. Of those that come nearer to as many targets as
+        the best, within two standard errors, the smallest is used. That takes about
+        as long as 180 epochs. Less than 30 rows, and ``partial_fit``, take the
+        paper's 0.01.
     mixup : float, default=0.0
         Train on convex combinations of rows and of their targets, with shares from
         Beta(mixup, mixup). 0: none.

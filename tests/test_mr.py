@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits, make_moons
 from sklearn.exceptions import ConvergenceWarning
 
 from skrobust import MRClassifier, MRRegressor, NetClassifier, NetRegressor
-from skrobust._mr import _held_out
+from skrobust._mr import _halves
 from skrobust.corruption import symmetric
 from skrobust.datasets import make_signs
 
@@ -92,6 +92,11 @@ def test_reweighted_least_squares_approach_the_truth(epochs):
     assert bias == pytest.approx(0, abs=1e-9)
     bound = shift * np.exp(-eta * shift**2 * delta * (epochs - 1)) / (1 + delta)
     assert abs(slope - 1) <= bound + 1e-9
+    # Lemma 10: what every right row holds at least, in multiples of what it began with
+    sigma = corrupted.mean()
+    least = 1 / (1 - sigma + sigma * np.exp(-eta * shift**2 * delta * epochs))
+    wrong = np.r_[corrupted, corrupted]
+    assert (model.sample_weight_[~wrong] >= least - 1e-9).all()
     assert abs(float(plain.predict([[1.0]])[0]) - 1) == pytest.approx(2 / 3)
 
 
@@ -192,14 +197,14 @@ def test_other_rows_start_from_their_own_weights():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_copies_are_held_out_together_and_count_by_weight(seed):
+def test_copies_are_halves_together_and_count_by_weight(seed):
     X = np.random.default_rng(seed).normal(size=(90, 3))
     times = np.random.default_rng(seed).integers(1, 5, 90)
-    by_weight = _held_out(X, torch.as_tensor(times), seed).numpy()
-    by_copies = _held_out(X.repeat(times, 0), torch.ones(times.sum()), seed).numpy()
+    by_weight = _halves(X, torch.as_tensor(times), seed).numpy()
+    by_copies = _halves(X.repeat(times, 0), torch.ones(times.sum()), seed).numpy()
     np.testing.assert_array_equal(by_weight.repeat(times), by_copies)
-    assert by_copies.mean() == pytest.approx(1 / 3, abs=0.05)
-    others = _held_out(X, torch.as_tensor(times), seed + 100).numpy()
+    assert by_copies.mean() == pytest.approx(1 / 2, abs=0.06)
+    others = _halves(X, torch.as_tensor(times), seed + 100).numpy()
     assert (others != by_weight).any()
 
 
@@ -223,6 +228,37 @@ def test_where_reweighting_only_hurts_it_is_left():
     model = MRClassifier(**AUTO).fit(X.astype(np.float32), y)
     assert model.eta_ == 0
     np.testing.assert_allclose(model.sample_weight_, 1.0)
+
+
+def test_what_the_choice_leaves_to_the_caller_is_used():
+    X, y, _ = noisy("classification")
+    fixed, usual = (
+        MRClassifier(0.1, label_smoothing=a, **SMALL) for a in (0.1, "auto")
+    )
+    np.testing.assert_array_equal(
+        fixed.fit(X, y).predict_proba(X), usual.fit(X, y).predict_proba(X)
+    )
+    assert usual.eta_ == usual.label_smoothing_ == 0.1
+    model = MRClassifier(label_smoothing=0.3, **SMALL).fit(X, y)
+    assert model.label_smoothing_ == 0.3 and model.eta_ in (0, 0.03, 0.1)
+
+
+def test_a_fit_that_goes_on_keeps_to_its_choice():
+    X, y, _ = noisy("classification")
+    model = MRClassifier(**SMALL, warm_start=True).fit(X, y)
+    chosen = model.eta_, model.label_smoothing_
+    # labels that say nothing would be chosen otherwise for
+    model.fit(X, np.random.default_rng(0).permutation(y))
+    assert (model.eta_, model.label_smoothing_) == chosen
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_learned_by_heart_put_the_burden_on_plain_training(seed):
+    """Random labels: nobody predicts the unseen, and plain training knows the seen."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(200, 30)), rng.integers(0, 2, 200)
+    model = MRClassifier(**{**AUTO, "batch_size": 20, "random_state": seed})
+    assert model.fit(X, y).eta_ > 0
 
 
 def test_few_rows_and_single_epochs_take_the_papers_step_size():
@@ -271,20 +307,31 @@ def test_the_unit_of_targets_does_not_matter(eta, params, scale):
     np.testing.assert_allclose(other.predict(X), scale * one.predict(X), rtol=1e-4)
 
 
+@pytest.mark.parametrize("eta", ["auto", 0.1])
 @pytest.mark.parametrize("where", ["X", "y"])
 @pytest.mark.parametrize("params", [{}, MODELS[-1][2]], ids=["net", "lstsq"])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_a_row_at_1e300(where, params):
+def test_a_row_at_1e300(eta, where, params):
     X, y, _ = noisy("regression")
     if where == "X":
         X[7] = 1e300
     else:
         y[7] = 1e300
-    model = MRRegressor(0.1, **{**SMALL, **params}).fit(X, y)
+    model = MRRegressor(eta, **{**SMALL, **params}).fit(X, y)
     assert_sound(model, X)
-    if where == "y":
+    if where == "y" and model.eta_:
         assert model.sample_weight_[7] == 0
         assert np.abs(model.predict(X)).max() < 1e3
+
+
+@pytest.mark.parametrize("eta", ["auto", 0.1])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_an_input_row_at_1e300_among_classes(eta):
+    X, y, _ = noisy("classification")
+    X[7] = 1e300
+    model = MRClassifier(eta, **SMALL).fit(X, y)
+    assert_sound(model, X)
+    assert np.isfinite(model.predict_proba(X)).all()
 
 
 @CASES
@@ -292,14 +339,24 @@ def test_all_weight_on_one_row(task, kind, params):
     X, y, _ = noisy(task)
     prior = np.zeros(len(y))
     prior[3] = 5.0
-    model = kind(0.1, **{**SMALL, **params})
-    if task == "classification":
-        with pytest.raises(ValueError, match="requires at least 2 classes"):
-            model.fit(X, y, sample_weight=prior)
-        return
-    model.fit(X, y, sample_weight=prior)
+    for eta in ("auto", 0.1):
+        model = kind(eta, **{**SMALL, **params})
+        if task == "classification":
+            with pytest.raises(ValueError, match="requires at least 2 classes"):
+                model.fit(X, y, sample_weight=prior)
+            continue
+        model.fit(X, y, sample_weight=prior)
+        assert_sound(model, X)
+        assert model.sample_weight_[3] == pytest.approx(5)
+
+
+def test_nearly_all_weight_on_one_row():
+    X, y, _ = noisy("classification")
+    prior = np.full(len(y), 1e-6)
+    prior[3] = 500.0
+    model = MRClassifier(**SMALL).fit(X, y, sample_weight=prior)
     assert_sound(model, X)
-    assert model.sample_weight_[3] == pytest.approx(5)
+    assert model.sample_weight_.sum() == pytest.approx(prior.sum())
 
 
 @CASES
@@ -327,6 +384,7 @@ def test_one_row_and_constant_targets(task, kind, params):
         (MRClassifier, {"every": 0}, "'every' parameter"),
         (MRClassifier, {"mixup": -0.5}, "'mixup' parameter"),
         (MRClassifier, {"label_smoothing": 1.0}, "'label_smoothing' parameter"),
+        (MRClassifier, {"label_smoothing": "best"}, "'label_smoothing' parameter"),
         (MRRegressor, {"max_weight": 0.5}, "'max_weight' parameter"),
         (MRClassifier, {"solver": "lstsq"}, "'solver' parameter"),
         (MRRegressor, {"solver": "lstsq"}, "solves a linear model"),
