@@ -119,9 +119,8 @@ def draw_human(noise: str, seed: int) -> dict[str, Any]:
     rows = rng.permutation(n)[:CAP]
     tests = n + rng.permutation(len(data.target) - n)[:TEST_CAP]
     kind, truth = HUMAN[noise], data.target[rows]
-    if kind == "random":
-        kind += str(seed % 3 + 1)  # three people labelled every image
-    y = truth if kind is None else data[f"y_{kind}_label"][rows]
+    number = seed % 3 + 1 if kind == "random" else ""  # three people labelled each
+    y = truth if kind is None else data[f"y_{kind}_label{number}"][rows]
     X = data.data.astype(np.float32)
     return {
         "X": X[rows],
