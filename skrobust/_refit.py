@@ -397,9 +397,7 @@ class RejectRefitRegressor(RegressorMixin, _RejectRefit):
         with like predictions). 'auto' takes the lowest one at which a tenth of the
         rejected rows are good by expectation, if good residuals have the tails of
         Laplace's distribution: 3.6 scales where a quarter of 1000 rows is wrong, 8 or
-        9 where hardly one is. Scales and threshold are then taken once more without
-        the rows that would be rejected: a quarter of wrong rows widens the median by
-        a third to a half.
+        9 where hardly one is.
     max_rejected : float, default=0.5
         Largest share of the weight to reject, in [0, 1). The scale is that of a
         median, so more than half of wrong rows cannot be told from right ones.
@@ -481,26 +479,15 @@ class RejectRefitRegressor(RegressorMixin, _RejectRefit):
         return predicted.reshape(len(predicted), -1)
 
     def _judge(self, opinion: Array, y: Array, weights: Array) -> tuple[Array, float]:
-        columns = y.reshape(len(y), -1)
-        if self.threshold != "auto":
-            threshold = float(self.threshold)
-            return self._in_scales(opinion, columns, weights), threshold
-        trusted = weights
-        for _ in range(2):  # wrong rows widen the first scales
-            scores = self._in_scales(opinion, columns, trusted)
-            n_outputs = columns.shape[1]
-            threshold = _rejection.auto_threshold(scores, weights, n_outputs)
-            trusted = np.where(scores < threshold, weights, 0.0)
-        return scores, threshold
-
-    def _in_scales(self, opinion: Array, y: Array, weights: Array) -> Array:
-        """Absolute residuals in robust scales, the largest of the outputs."""
+        outputs = y.reshape(len(y), -1).T
         scores = np.zeros(len(y))
-        for target, predicted in zip(y.T, opinion.T, strict=True):
+        for target, predicted in zip(outputs, opinion.T, strict=True):
             residual = target - predicted
             scale = _rejection.robust_scale(residual, predicted, weights)
             scores = np.maximum(scores, np.abs(residual) / scale)
-        return scores
+        if self.threshold != "auto":
+            return scores, float(self.threshold)
+        return scores, _rejection.auto_threshold(scores, weights, len(outputs))
 
 
 class RejectRefitClassifier(ClassifierMixin, _RejectRefit):

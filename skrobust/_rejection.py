@@ -18,7 +18,6 @@ Array = NDArray[Any]
 FALSE_SHARE = 0.1  # of the rejected weight that "auto" expects to be good
 WINDOW = 70.0  # weight from which a local scale is read, at least
 MOST_WINDOWS = 5
-TINY = 1e-300
 _NORMAL = 1.4826  # the median absolute deviation of normal values, inverted
 
 
@@ -90,7 +89,6 @@ def robust_scale(residuals: Array, predicted: Array, weights: Array) -> Array:
     Parameters
     ----------
     residuals, predicted, weights : ndarray of shape (n,)
-        Rows of weight zero get a scale and have no part in it.
 
     Returns
     -------
@@ -100,9 +98,8 @@ def robust_scale(residuals: Array, predicted: Array, weights: Array) -> Array:
     size = np.abs(residuals)
     overall = _median(size, weights)
     if overall == 0:  # more than half are met exactly
-        top = size[weights > 0].max() or 1.0
-        part = np.minimum(size / top, 1.0)
-        overall = top * np.average(part, weights=weights) or 1.0
+        top = size.max() or 1.0
+        overall = top * np.average(size / top, weights=weights) or 1.0
     values, place = np.unique(predicted, return_inverse=True)
     mass = np.bincount(place, weights)
     ends = np.cumsum(mass)
@@ -111,7 +108,7 @@ def robust_scale(residuals: Array, predicted: Array, weights: Array) -> Array:
         return np.full(len(size), _NORMAL * overall)
     # the mass of each row that lies in each window: rows at a border count in part
     borders = np.linspace(0, ends[-1], n_windows + 1)
-    start, share = (ends - mass)[place], weights / np.maximum(mass[place], TINY)
+    start, share = (ends - mass)[place], weights / mass[place]
     local = []
     for low, high in zip(borders[:-1], borders[1:], strict=True):
         inside = np.minimum(start + mass[place], high) - np.maximum(start, low)
