@@ -18,6 +18,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skrobust import (
+    MoMRegressor,
     NetClassifier,
     NetRegressor,
     PRLRegressor,
@@ -462,3 +463,23 @@ def test_constant_targets_and_gross_rows_stay_finite():
         assert np.isfinite(model.outlier_score_).all()
         assert np.isfinite(model.predict(X)).all()
     assert not model.inlier_mask_[3] and (model.predict(X) == 1).all()
+
+
+@pytest.mark.parametrize("edge", ["far targets", "a far row", "constant", "one weight"])
+@pytest.mark.filterwarnings("ignore:n_blocks:UserWarning")
+def test_edges_leave_finite_models_of_networks(edge):
+    rng = np.random.default_rng(0)
+    X, weights = rng.normal(size=(61, 3)), None
+    y = X @ [1.0, -2.0, 0.5]
+    if edge == "far targets":
+        y = y * 1e8 + 1e8
+    elif edge == "a far row":
+        X[-1], y[-1] = 1e300, 1e300
+    elif edge == "constant":
+        y[:] = 3.0
+    else:
+        weights = np.eye(1, 61, 5)[0]
+    first = MoMRegressor(1000, hidden_layer_sizes=(16,), max_iter=5, batch_size=32)
+    model = RejectRefitRegressor(first, random_state=0).fit(X, y, sample_weight=weights)
+    assert np.isfinite(model.predict(X)).all()
+    assert model.inlier_mask_[-1] == (edge in ("far targets", "constant"))
