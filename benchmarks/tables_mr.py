@@ -7,7 +7,7 @@ with SGD; those that take a share of wrong labels are told the true one. Scores 
 accuracies on clean test rows after the last epoch, in per cent. "Oracle" is plain
 training on the rightly labelled rows alone.
 
-    python benchmarks/tables_mr.py                 # three seeds, about an hour
+    python benchmarks/tables_mr.py                 # three seeds, hours
     python benchmarks/tables_mr.py --seeds 1       # a glance
     python benchmarks/tables_mr.py --set digits    # one set
 
@@ -84,7 +84,8 @@ NOTES = """Means over seeds, whose number is in brackets: beside a figure where 
 fewer than its column. In bold the best of those that see the wrong rows. The candidates
 of eta='auto' and the rule that chooses among them were settled on other seeds of
 digits, moons and cifar10n and on segmentation, letter and eeg_eye_state, but also after
-a look at these digits, under an earlier rule. Satimage and pendigits took no part."""
+a look at these digits, under an earlier rule. Satimage and pendigits took no part. The
+stored table is not complete: the command goes on with it."""
 
 
 # -- data ------------------------------------------------------------------------------
