@@ -176,7 +176,8 @@ class MedianOfMeans:
         if self.n_blocks == 1 and not isinstance(self.n_blocks, float):
             return weights.expand_as(scores)
         # asked where the answer is at hand: a GPU would make the host wait
-        if weights.device.type == "cpu" and bool((weights == 1).all()):
+        some = weights[:1, :1] if weights.stride(-1) == 0 else weights
+        if weights.device.type == "cpu" and bool((some == 1).all()):
             chosen = choose_even(scores, self.n_blocks, self.n_central)
             return chosen.to(weights.dtype)
         return choose_weighted(scores, weights, self.n_blocks, self.n_central)
@@ -209,13 +210,20 @@ class NearMedian:
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the weights with rows of larger scores set to zero."""
         weights = weights.expand_as(scores)
-        ranked, order = scores.sort(dim=-1, stable=True)
-        mass = weights.gather(-1, order).cumsum(-1)
-        # a hair below one half: cumulated rounding must not skip a row
-        half = mass[..., -1:] * (0.5 - 1e-6)
-        median = ranked.gather(-1, (mass < half).sum(-1, keepdim=True))
-        limit = median * at_epoch(self.factor, epoch)
+        limit = _lower_median(scores, weights) * at_epoch(self.factor, epoch)
         return weights * (scores <= limit.clamp(min=self.floor))
+
+
+def _lower_median(scores: Tensor, weights: Tensor) -> Tensor:
+    """Lowest score up to which lies half of the weight, (K, 1)."""
+    if weights.stride(-1) == 0:  # one number for all rows
+        middle = (scores.shape[-1] + 1) // 2
+        return scores.kthvalue(middle, dim=-1, keepdim=True).values
+    ranked, order = scores.sort(dim=-1, stable=True)
+    mass = weights.gather(-1, order).cumsum(-1)
+    # a hair below one half: cumulated rounding must not skip a row
+    half = mass[..., -1:] * (0.5 - 1e-6)
+    return ranked.gather(-1, (mass < half).sum(-1, keepdim=True))
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,15 @@ class TestEveryRule:
             after, weights = after.sum(-1), weights.sum(-1)
         assert (after <= weights + 1e-12).all()
 
+    @pytest.mark.parametrize("n", [N, N - 1])
+    @pytest.mark.parametrize("weight", [1.0, 2.0, 0.5])
+    def test_one_number_for_all_rows_is_that_number_for_each(self, rule, weight, n):
+        # training hands over equal weights as one number, which rules may make use of
+        scores = draw(n=n)[0]
+        shared = torch.full((1, 1), weight, dtype=torch.float64).expand(1, n)
+        each = apply(rule, scores, shared.contiguous())
+        torch.testing.assert_close(apply(rule, scores, shared), each)
+
     def test_leaves_its_arguments_alone(self, rule):
         scores, weights = draw()
         before = scores.clone(), weights.clone()
