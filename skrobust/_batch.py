@@ -16,9 +16,9 @@ Take = Callable[[Tensor, int], Tensor]
 def _taker(index: Tensor) -> Take:
     """Return a function of (tensor, dim) that takes rows; neighbours as a view."""
     n = len(index)
-    first = int(index[0]) if n else 0
-    if n == 0 or int(index[-1]) - first == n - 1:
-        return lambda tensor, dim: tensor.narrow(dim, first, n)
+    ends = index[:: max(n - 1, 1)].tolist() or [0, -1]  # the first and the last
+    if ends[-1] - ends[0] == n - 1:
+        return lambda tensor, dim: tensor.narrow(dim, ends[0], n)
     return lambda tensor, dim: tensor.index_select(dim, index)
 
 

@@ -176,11 +176,16 @@ class MedianOfMeans:
         if self.n_blocks == 1 and not isinstance(self.n_blocks, float):
             return weights.expand_as(scores)
         # asked where the answer is at hand: a GPU would make the host wait
-        some = weights[:1, :1] if weights.stride(-1) == 0 else weights
-        if weights.device.type == "cpu" and bool((some == 1).all()):
+        if weights.device.type == "cpu" and _all_one(weights):
             chosen = choose_even(scores, self.n_blocks, self.n_central)
             return chosen.to(weights.dtype)
         return choose_weighted(scores, weights, self.n_blocks, self.n_central)
+
+
+def _all_one(weights: Tensor) -> bool:
+    if weights.stride(-1) == 0 and len(weights) == 1:  # one number for all rows
+        return weights.narrow(-1, 0, 1).item() == 1
+    return bool((weights == 1).all())
 
 
 @dataclass(frozen=True)
