@@ -102,7 +102,7 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
         Whether ``tol`` was met.
     n_features_in_ : int
         Number of columns.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where X has names that are all strings.
 
     Raises
