@@ -354,7 +354,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         by_order = any(s.by_order for s in reweighting(recipe))
         by_order |= recipe.batch_size < len(X)
         if by_order and self._keeps_repeats(recipe, X):
-            keys = torch.as_tensor(_border.row_keys(X, target))
+            keys = torch.as_tensor(_border.target_keys(X, target))
         return Rows(x, y, weights, n_classes, keys, parts)
 
     def _keeps_repeats(self, recipe: Recipe, X: Array) -> bool:

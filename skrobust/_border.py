@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from ._keys import row_keys
+
 # Work of one batch (multiply-adds) above which more than one thread pays
 _WORK_FOR_THREADS = 2**27
 
@@ -50,8 +52,8 @@ def check_weights(sample_weight: Any, n: int) -> NDArray[np.float64]:
     return weights
 
 
-def row_keys(X: NDArray[Any], target: NDArray[Any] | None) -> NDArray[np.int64]:
-    """Hash each row and its target to 64 bits; equal rows get equal keys.
+def target_keys(X: NDArray[Any], target: NDArray[Any] | None) -> NDArray[np.int64]:
+    """Give each row and its target a key, the same for equal ones.
 
     Targets count to six digits, since a scaled target may differ in the last ones.
     """
@@ -59,11 +61,7 @@ def row_keys(X: NDArray[Any], target: NDArray[Any] | None) -> NDArray[np.int64]:
     if target is not None:
         target = np.asarray(target, dtype=np.float64).reshape(len(X), -1)
         table = np.hstack([table, np.round(target, 6)])
-    bits = (table + 0.0).view(np.int64)  # minus zero is zero
-    odd = np.random.default_rng(0).integers(-(2**62), 2**62, bits.shape[1]) * 2 + 1
-    with np.errstate(over="ignore"):
-        # a sum of products alone would not tell apart what differs in high bits only
-        return ((bits ^ (bits >> 31)) * odd).sum(1)
+    return row_keys(table, np.random.RandomState(0)).view(np.int64)
 
 
 def pick_device(device: str | torch.device) -> torch.device:

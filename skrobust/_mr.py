@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import zlib
 from dataclasses import replace
 from itertools import product
 from typing import Any, ClassVar
@@ -17,6 +16,7 @@ from ._batch import Rows
 from ._border import make_generator
 from ._classifier import ClassifierBase
 from ._compat import Silence
+from ._keys import row_keys
 from ._linear import LinearStack
 from ._optim import SGD
 from ._params import documented, is_number, keep, require, require_number
@@ -197,16 +197,14 @@ def _effective_number(weights: Array) -> float:
 def _halves(X: Array, weights: torch.Tensor, seed: int) -> torch.Tensor:
     """Mask of the rows that hold half of the mass.
 
-    The order is one of salted checksums, so equal rows stay on one side, and a row of
+    The order is that of salted keys, so equal rows stay on one side, and a row of
     weight two is dealt with like two rows.
     """
-    salt = zlib.crc32(seed.to_bytes(8, "little"))
-    rows = np.ascontiguousarray(X).reshape(len(X), -1)
-    marks = np.array([zlib.crc32(row, salt) for row in rows], dtype=np.uint64)
-    order = np.argsort(marks, kind="stable")
+    keys = row_keys(X.reshape(len(X), -1), np.random.RandomState(seed % 2**32))
+    order = np.argsort(keys, kind="stable")
     mass = np.cumsum(weights.double().cpu().numpy()[order])
-    last = marks[order[np.searchsorted(mass, mass[-1] / 2)]]
-    return torch.as_tensor(marks < last, device=weights.device)
+    last = keys[order[np.searchsorted(mass, mass[-1] / 2)]]
+    return torch.as_tensor(keys < last, device=weights.device)
 
 
 @documented

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._relu.rows import row_keys
+from ._keys import row_keys
 from ._scaling import weighted_quantile
 
 Array = NDArray[Any]

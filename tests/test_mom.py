@@ -23,7 +23,7 @@ from skrobust import (
     PRLRegressor,
 )
 from skrobust._batch import Batch, Rows
-from skrobust._border import row_keys
+from skrobust._border import target_keys
 from skrobust._modules import ModuleStack
 from skrobust._mom import spoiled_steps
 from skrobust._optim import SGD, Adam
@@ -179,7 +179,7 @@ def test_the_increment_survives_targets_that_swallow_it():
 
 
 def shuffled(x, seed=0, epochs=3):
-    keys = torch.as_tensor(row_keys(x.numpy(), np.zeros(len(x))))
+    keys = torch.as_tensor(target_keys(x.numpy(), np.zeros(len(x))))
     rows, rng = Rows(x, None, torch.ones(len(x)), keys=keys), generator(seed)
     return [next(iter(rows.epoch(len(x), rng))).x for _ in range(epochs)]
 
@@ -213,10 +213,10 @@ def test_keys_tell_rows_apart_by_value():
     rng = np.random.default_rng(0)
     X, y = rng.integers(0, 2, (200, 8)).astype(float), np.zeros(200)
     same = (X[:, None] == X[None]).all(2)
-    keys = row_keys(X, y)
+    keys = target_keys(X, y)
     assert_array_equal(keys[:, None] == keys[None], same)
-    assert_array_equal(row_keys(-X * 0, y), row_keys(X * 0, y))
-    assert (row_keys(X, y) != row_keys(X, y + 1)).all()
+    assert_array_equal(target_keys(-X * 0, y), target_keys(X * 0, y))
+    assert (target_keys(X, y) != target_keys(X, y + 1)).all()
 
 
 # -- what it is for --------------------------------------------------------------

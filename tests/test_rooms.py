@@ -41,12 +41,13 @@ TABLE = {
     "_flow": ({"torch"}, {"_nets"}),
     "_linear": ({"numpy", "torch"}, {"_stack"}),
     "_train": ({"torch"}, {"_batch", "_comm", "_turns", "steps"}),
-    "_contamination": ({"numpy"}, {"_relu.rows", "_scaling"}),
-    "_rejection": ({"numpy"}, {"_relu.rows", "_scaling"}),
+    "_keys": ({"numpy"}, set()),
+    "_contamination": ({"numpy"}, {"_keys", "_scaling"}),
+    "_rejection": ({"numpy"}, {"_keys", "_scaling"}),
     "corruption": ({"numpy", "sklearn"}, set()),
     "metrics": ({"numpy", "scipy", "sklearn"}, set()),
     # A method of its own, with no network to train: a folder that is one room.
-    "_relu": ({"numpy", "scipy", "sklearn"}, set()),
+    "_relu": ({"numpy", "scipy", "sklearn"}, {"_keys"}),
     # Displays read fitted attributes and know no estimator of the house.
     "inspection": ({"matplotlib", "numpy", "sklearn"}, set()),
     # Generators are drawn where their distribution lives and offered here.
