@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
+
+from ._words import is_count, is_number, parameter_error
 
 Array = NDArray[Any]
 Draw = tuple[Array, Array, Array, Array]
@@ -317,8 +318,7 @@ Check = tuple[Any, bool, str]
 
 
 def _is_positive(value: Any) -> bool:
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    return is_number and 0 < float(value) < np.inf
+    return is_number(value) and 0 < float(value) < np.inf
 
 
 def _share(value: Any) -> Check:
@@ -332,15 +332,11 @@ def _among(value: Any, options: Sequence[str]) -> Check:
 
 def _require_counts(owner: str, low: int, **values: Any) -> None:
     for name, value in values.items():
-        ok = isinstance(value, Integral) and not isinstance(value, bool)
         expected = f"an int in the range [{low}, inf)"
-        _require(owner, **{name: (value, ok and value >= low, expected)})
+        _require(owner, **{name: (value, is_count(value, low), expected)})
 
 
 def _require(owner: str, **checks: Check) -> None:
     for name, (value, ok, expected) in checks.items():
         if not ok:
-            raise ValueError(
-                f"The {name!r} parameter of {owner} must be {expected}. "
-                f"Got {value!r} instead."
-            )
+            raise parameter_error(name, owner, expected, value)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from numbers import Integral, Real
 from typing import Any
 
 from torch import nn
 
 from ._nets import ACTIVATIONS
+from ._words import filled_doc, is_count, is_number, parameter_error
 
 LEARNING_RATES = ("constant", "cosine")
 SOLVERS = ("adam", "sgd")
@@ -24,15 +24,8 @@ def keep(estimator: Any, parameters: dict[str, Any]) -> None:
 def require(estimator: Any, name: str, ok: bool, expected: str) -> None:
     """Raise scikit-learn's error about a parameter unless ``ok``."""
     if not ok:
-        raise ValueError(
-            f"The {name!r} parameter of {type(estimator).__name__} must be {expected}. "
-            f"Got {getattr(estimator, name)!r} instead."
-        )
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a real number (not a bool)."""
-    return isinstance(value, Real) and not isinstance(value, bool)
+        owner = type(estimator).__name__
+        raise parameter_error(name, owner, expected, getattr(estimator, name))
 
 
 def require_number(
@@ -49,8 +42,7 @@ def require_number(
 
 def require_count(estimator: Any, name: str, low: int = 1) -> None:
     """Require an int of at least ``low``."""
-    value = getattr(estimator, name)
-    ok = isinstance(value, Integral) and not isinstance(value, bool) and value >= low
+    ok = is_count(getattr(estimator, name), low)
     require(estimator, name, ok, f"an int in the range [{low}, inf)")
 
 
@@ -77,7 +69,7 @@ def check_network(est: Any) -> None:
     require(est, "network", ok, f"{names}None or a callable" if names else "a callable")
     sizes = est.hidden_layer_sizes
     sizes = sizes if isinstance(sizes, tuple | list) else (sizes,)
-    ok = all(isinstance(s, Integral) and s > 0 for s in sizes)
+    ok = all(is_count(s) for s in sizes)
     require(est, "hidden_layer_sizes", ok, "an array-like of positive ints or an int")
     require_among(est, "activation", ACTIVATIONS)
     require_number(est, "dropout", 0, 1)
@@ -116,13 +108,9 @@ def check_composition(est: Any) -> None:
 
 def documented(cls: type) -> type:
     """Fill ``{network_parameters}`` and its like into a class docstring."""
-    doc = inspect.cleandoc(cls.__doc__ or "")
     defaults = inspect.signature(cls).parameters
-    for name, text in SHARED_DOCS.items():
-        doc = doc.replace("{" + name + "}", inspect.cleandoc(text))
-    for name, parameter in defaults.items():
-        doc = doc.replace("{" + name + "}", repr(parameter.default))
-    cls.__doc__ = doc + "\n"
+    values = {name: repr(parameter.default) for name, parameter in defaults.items()}
+    cls.__doc__ = filled_doc(cls, {**SHARED_DOCS, **values})
     return cls
 
 

@@ -19,15 +19,15 @@ far too easy or too hard to spot: standardise first.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
-from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
+
+from ._words import filled_doc, is_number, parameter_error
 
 __all__ = [
     "linadv",
@@ -102,10 +102,7 @@ y_corrupted : ndarray of the shape of `y`
 
 def _documented(function: _F) -> _F:
     """Fill ``{target parameters}`` and its like into a docstring."""
-    doc = inspect.cleandoc(function.__doc__ or "")
-    for name, text in _SHARED_DOCS.items():
-        doc = doc.replace("{" + name + "}", inspect.cleandoc(text))
-    function.__doc__ = doc + "\n"
+    function.__doc__ = filled_doc(function, _SHARED_DOCS)
     return function
 
 
@@ -194,9 +191,9 @@ def linadv(
     """
     y = _check_targets(y)
     if X is None:
-        raise _parameter_error("X", "linadv", "an array of features", X)
-    if not _is_number(scale) or not 0 < scale < np.inf:
-        raise _parameter_error("scale", "linadv", "a positive float", scale)
+        raise parameter_error("X", "linadv", "an array of features", X)
+    if not is_number(scale) or not 0 < scale < np.inf:
+        raise parameter_error("scale", "linadv", "a positive float", scale)
     X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
     check_consistent_length(X, y)
     rng = check_random_state(random_state)
@@ -259,10 +256,10 @@ def uninoise(
     True
     """
     y = _check_targets(y)
-    if not _is_number(low) or not -np.inf < low < np.inf:
-        raise _parameter_error("low", "uninoise", "a finite float", low)
-    if not _is_number(high) or not low < high < np.inf:
-        raise _parameter_error("high", "uninoise", f"a float above low={low!r}", high)
+    if not is_number(low) or not -np.inf < low < np.inf:
+        raise parameter_error("low", "uninoise", "a finite float", low)
+    if not is_number(high) or not low < high < np.inf:
+        raise parameter_error("high", "uninoise", f"a float above low={low!r}", high)
     rng = check_random_state(random_state)
     rows = _draw_rows(len(y), rate, rng, "uninoise")
     y[rows] = rng.uniform(low, high, size=(len(rows), *y.shape[1:]))
@@ -367,7 +364,7 @@ def mixture(
     y = _check_targets(y)
     if len(corruptions) == 0:
         expected = "a non-empty sequence of corruptions"
-        raise _parameter_error("corruptions", "mixture", expected, corruptions)
+        raise parameter_error("corruptions", "mixture", expected, corruptions)
     rng = check_random_state(random_state)
     rows = _draw_rows(len(y), rate, rng, "mixture")
     corrupted = y.copy()
@@ -403,8 +400,8 @@ def _draw_rows(
     n_samples: int, rate: float, rng: np.random.RandomState, name: str
 ) -> np.ndarray:
     """Draw the rows to corrupt, in random order."""
-    if not _is_number(rate) or not 0 <= rate <= 1:
-        raise _parameter_error("rate", name, "a float in the range [0, 1]", rate)
+    if not is_number(rate) or not 0 <= rate <= 1:
+        raise parameter_error("rate", name, "a float in the range [0, 1]", rate)
     # A prefix of one permutation: a higher rate adds rows and drops none.
     return rng.permutation(n_samples)[: round(float(rate) * n_samples)]
 
@@ -413,13 +410,3 @@ def _mask(n_samples: int, rows: np.ndarray) -> np.ndarray:
     mask = np.zeros(n_samples, dtype=bool)
     mask[rows] = True
     return mask
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _parameter_error(name: str, owner: str, expected: str, got: Any) -> ValueError:
-    return ValueError(
-        f"The {name!r} parameter of {owner} must be {expected}. Got {got!r} instead."
-    )

@@ -21,14 +21,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import make_scorer
 from sklearn.utils import check_array, check_consistent_length, check_random_state
-from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import column_or_1d
+
+from ._row_losses import absolute_error, log_loss, squared_error, zero_one
+from ._words import is_count, is_number, parameter_error
 
 __all__ = [
     "ROBUST_SCORERS",
@@ -84,10 +85,9 @@ def trimmed_mean(values: Any, trim: float = 0.4, sample_weight: Any = None) -> f
     >>> trimmed_mean([1.0, 2.0, 3.0, 4.0, 1000.0], trim=0.2)
     2.5
     """
-    if not isinstance(trim, Real) or isinstance(trim, bool) or not 0 <= trim < 1:
-        raise _parameter_error(
-            "trim", "trimmed_mean", "a float in the range [0, 1)", trim
-        )
+    if not is_number(trim) or not 0 <= trim < 1:
+        expected = "a float in the range [0, 1)"
+        raise parameter_error("trim", "trimmed_mean", expected, trim)
     values, mass = _check_values(values, sample_weight)
     order = np.argsort(values, kind="stable")
     values, mass = values[order], mass[order]
@@ -153,9 +153,9 @@ def median_of_means(
     values, mass, n_rows = _cut_into_pieces(values, mass)
     if n_blocks is None:
         n_blocks = max(1, n_rows // 2)
-    if not isinstance(n_blocks, Integral) or not 1 <= n_blocks <= n_rows:
+    if not is_count(n_blocks) or n_blocks > n_rows:
         expected = f"an int in the range [1, {n_rows}], the number of rows"
-        raise _parameter_error("n_blocks", "median_of_means", expected, n_blocks)
+        raise parameter_error("n_blocks", "median_of_means", expected, n_blocks)
     deal = check_random_state(random_state).permutation(len(values))
     values, mass = values[deal], mass[deal]
     end = np.cumsum(mass)
@@ -209,79 +209,6 @@ def _check_values(values: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarr
     return values[mass > 0], mass[mass > 0]
 
 
-def _zero_one(y_true: Any, y_pred: Any) -> np.ndarray:
-    """Whether each row's label, or any of its labels, is wrong."""
-    check_consistent_length(y_true, y_pred)
-    unique_labels(y_true, y_pred)
-    wrong = _columns(np.asarray(y_true)) != _columns(np.asarray(y_pred))
-    return wrong.any(axis=1).astype(float)
-
-
-def _log_loss(y_true: Any, y_proba: Any, labels: Any = None) -> np.ndarray:
-    """Minus the log of the probability that each row gave to its label."""
-    y_true = column_or_1d(y_true)
-    labels = np.unique(y_true) if labels is None else column_or_1d(labels)
-    proba = check_array(
-        y_proba,
-        dtype=[np.float64, np.float32],
-        ensure_2d=False,
-        ensure_all_finite=False,
-        input_name="y_proba",
-    )
-    check_consistent_length(y_true, proba)
-    proba = _columns(proba)
-    if proba.shape[1] == 1:
-        proba = np.hstack([1 - proba, proba])
-    if proba.shape[1] != len(labels):
-        raise ValueError(
-            f"y_proba has {proba.shape[1]} columns and there are {len(labels)} labels: "
-            f"{labels}. Pass the classes of the columns as `labels`."
-        )
-    if (proba < 0).any() or (proba > 1).any():
-        raise ValueError("y_proba contains values outside the range [0, 1]")
-    is_label = y_true[:, None] == labels
-    if not np.any(is_label):
-        raise ValueError(f"y_true contains none of the labels {labels}")
-    # A label that the model has never seen has probability zero.
-    chosen = np.where(is_label, proba, 0).sum(axis=1)
-    least = np.finfo(proba.dtype).eps
-    return 0.0 - np.log(np.maximum(chosen, least), dtype=np.float64)
-
-
-def _squared_error(y_true: Any, y_pred: Any) -> np.ndarray:
-    with np.errstate(over="ignore"):  # inf is what an overflow means here
-        return np.mean(_residuals(y_true, y_pred) ** 2, axis=1)
-
-
-def _absolute_error(y_true: Any, y_pred: Any) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        return np.mean(np.abs(_residuals(y_true, y_pred)), axis=1)
-
-
-def _residuals(y_true: Any, y_pred: Any) -> np.ndarray:
-    y_true = _columns(check_array(y_true, dtype=np.float64, ensure_2d=False))
-    y_pred = _columns(
-        check_array(y_pred, dtype=np.float64, ensure_2d=False, ensure_all_finite=False)
-    )
-    check_consistent_length(y_true, y_pred)
-    if y_true.shape != y_pred.shape:
-        raise ValueError(
-            "y_true and y_pred have different number of output "
-            f"({y_true.shape[1]}!={y_pred.shape[1]})"
-        )
-    return y_pred - y_true
-
-
-def _columns(y: np.ndarray) -> np.ndarray:
-    return y.reshape(len(y), -1)
-
-
-def _parameter_error(name: str, owner: str, expected: str, got: Any) -> ValueError:
-    return ValueError(
-        f"The {name!r} parameter of {owner} must be {expected}. Got {got!r} instead."
-    )
-
-
 def _make_score(name: str, loss: Loss, aggregate: Score, **defaults: Any) -> Score:
     """Make the score function that aggregates a loss."""
 
@@ -292,18 +219,18 @@ def _make_score(name: str, loss: Loss, aggregate: Score, **defaults: Any) -> Sco
         labels = {"labels": settings.pop("labels")} if "labels" in settings else {}
         losses = loss(y_true, y_pred, **labels)
         value = aggregate(losses, sample_weight=sample_weight, **settings)
-        return 1 - value if loss is _zero_one else value
+        return 1 - value if loss is zero_one else value
 
     score.__name__ = score.__qualname__ = name  # what it is pickled by
     score.__doc__ = _SCORE_DOC.format(
         name=name,
-        loss=loss.__name__[1:].replace("_", " "),
+        loss=loss.__name__.replace("_", " "),
         aggregate=aggregate.__name__,
-        pred=_PROBA_DOC if loss is _log_loss else _PRED_DOC,
+        pred=_PROBA_DOC if loss is log_loss else _PRED_DOC,
         default="".join(f", by default {k}={v}" for k, v in defaults.items()),
-        oriented=" subtracted from 1" if loss is _zero_one else "",
+        oriented=" subtracted from 1" if loss is zero_one else "",
         setting=", n_blocks=5" if aggregate is median_of_means else "",
-        result="1.0" if loss is _zero_one else "0.0",
+        result="1.0" if loss is zero_one else "0.0",
     )
     return score
 
@@ -347,26 +274,26 @@ Examples
 {result}
 """
 
-trimmed_accuracy_score = _make_score("trimmed_accuracy_score", _zero_one, trimmed_mean)
-trimmed_log_loss = _make_score("trimmed_log_loss", _log_loss, trimmed_mean)
+trimmed_accuracy_score = _make_score("trimmed_accuracy_score", zero_one, trimmed_mean)
+trimmed_log_loss = _make_score("trimmed_log_loss", log_loss, trimmed_mean)
 trimmed_squared_error = _make_score(
-    "trimmed_squared_error", _squared_error, trimmed_mean
+    "trimmed_squared_error", squared_error, trimmed_mean
 )
 trimmed_absolute_error = _make_score(
-    "trimmed_absolute_error", _absolute_error, trimmed_mean
+    "trimmed_absolute_error", absolute_error, trimmed_mean
 )
 # Blocks of few rows have few different accuracies, so these are fewer and larger.
 median_of_means_accuracy_score = _make_score(
-    "median_of_means_accuracy_score", _zero_one, median_of_means, n_blocks=5
+    "median_of_means_accuracy_score", zero_one, median_of_means, n_blocks=5
 )
 median_of_means_log_loss = _make_score(
-    "median_of_means_log_loss", _log_loss, median_of_means
+    "median_of_means_log_loss", log_loss, median_of_means
 )
 median_of_means_squared_error = _make_score(
-    "median_of_means_squared_error", _squared_error, median_of_means
+    "median_of_means_squared_error", squared_error, median_of_means
 )
 median_of_means_absolute_error = _make_score(
-    "median_of_means_absolute_error", _absolute_error, median_of_means
+    "median_of_means_absolute_error", absolute_error, median_of_means
 )
 
 
@@ -474,7 +401,7 @@ def make_robust_scorer(
         options = sorted({key[position] for key in _SCORES})
         if value not in options:
             expected = f"a str among {options}"
-            raise _parameter_error(name, "make_robust_scorer", expected, value)
+            raise parameter_error(name, "make_robust_scorer", expected, value)
     score = _SCORES[aggregate, loss]
     settings: dict[str, Any] = {"trim": trim}
     if aggregate == "median_of_means":
@@ -528,5 +455,5 @@ def get_robust_scorer(name: str) -> Score:
     """
     if name not in ROBUST_SCORERS:
         expected = f"a str among {sorted(ROBUST_SCORERS)}"
-        raise _parameter_error("name", "get_robust_scorer", expected, name)
+        raise parameter_error("name", "get_robust_scorer", expected, name)
     return copy.deepcopy(ROBUST_SCORERS[name])

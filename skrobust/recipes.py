@@ -32,6 +32,7 @@ from typing import Any
 from ._classifier import NetClassifier
 from ._prl import PRLClassifier, PRLRegressor
 from ._regressor import NetRegressor
+from ._words import filled_doc, parameter_error
 from .criteria import BootstrapCrossEntropy, GradientNorm, Huber, Prediction
 from .rules import Cap, Disagreement, LossMixture, SmallestLoss
 from .steps import Mixup, RandomWeights, Relabel, Reweight, SmoothLabels
@@ -106,20 +107,14 @@ epsilon : float, default=0.2
 
 def _documented(function: Any) -> Any:
     """Fill ``{task}`` and its like into a docstring."""
-    doc = inspect.cleandoc(function.__doc__)
-    for name, text in _SHARED_DOCS.items():
-        doc = doc.replace("{" + name + "}", inspect.cleandoc(text))
-    function.__doc__ = doc + "\n"
+    function.__doc__ = filled_doc(function, _SHARED_DOCS)
     return function
 
 
 def _check_task(owner: str, task: str) -> None:
     known = (_ONE_TASK[owner],) if owner in _ONE_TASK else TASKS
     if task not in known:
-        listed = " or ".join(map(repr, known))
-        raise ValueError(
-            f"The 'task' parameter of {owner} must be {listed}. Got {task!r} instead."
-        )
+        raise parameter_error("task", owner, " or ".join(map(repr, known)), task)
 
 
 def _net(owner: str, task: str, **params: Any) -> Net:

@@ -12,7 +12,7 @@ import pytest
 from scipy.io import savemat
 from sklearn.utils import Bunch
 
-from skrobust import datasets
+from skrobust import _sources
 from skrobust.datasets import (
     fetch_classification,
     fetch_dataset,
@@ -35,8 +35,8 @@ def no_network(monkeypatch):
     def refuse(*args, **kwargs):
         raise urllib.error.URLError("no network in tests")
 
-    monkeypatch.setattr(datasets, "_fetch_bytes", refuse)
-    monkeypatch.setattr(datasets, "fetch_openml", refuse)
+    monkeypatch.setattr(_sources, "_fetch_bytes", refuse)
+    monkeypatch.setattr(_sources, "fetch_openml", refuse)
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_a_download_is_stored_and_then_used(
         asked.append(url)
         return render(X, y)
 
-    monkeypatch.setattr(datasets, "_fetch_bytes", serve)
+    monkeypatch.setattr(_sources, "_fetch_bytes", serve)
     home = tmp_path / "new" / "home"
     first = fetch_dataset(name, kind=kind, data_home=home)
     again = FETCHERS[kind](name, data_home=home)
@@ -270,7 +270,7 @@ def test_names_of_columns_come_along(tmp_path, monkeypatch):
     names = {}
     for kind, name, shape, render, _ in DOWNLOADS:
         served = render(*made_up(kind, shape))
-        monkeypatch.setattr(datasets, "_fetch_bytes", lambda url, s=served: s)
+        monkeypatch.setattr(_sources, "_fetch_bytes", lambda url, s=served: s)
         names[name] = FETCHERS[kind](name, data_home=tmp_path).feature_names
     assert names["segmentation"][:3] == ["A0", "A1", "A2"]
     assert names["classic_stackloss"] == ["c0", "c1", "c2"]
@@ -286,7 +286,7 @@ def test_openml(tmp_path, monkeypatch):
         assert data_id == 1471 and not options["cache"]
         return Bunch(data=X, target=y, feature_names=[f"V{i}" for i in range(14)])
 
-    monkeypatch.setattr(datasets, "fetch_openml", serve)
+    monkeypatch.setattr(_sources, "fetch_openml", serve)
     eeg = fetch_classification("eeg_eye_state", data_home=tmp_path)
     np.testing.assert_array_equal(eeg.target, X[:, 0] > 0)
     assert eeg.target_names == ["1", "2"] and eeg.feature_names[0] == "V0"
@@ -301,7 +301,7 @@ def test_openml(tmp_path, monkeypatch):
 def test_a_wrong_file_is_refused_and_not_stored(
     tmp_path, monkeypatch, kind, name, content
 ):
-    monkeypatch.setattr(datasets, "_fetch_bytes", lambda url: content)
+    monkeypatch.setattr(_sources, "_fetch_bytes", lambda url: content)
     with pytest.raises(OSError, match="download failed"):
         fetch_dataset(name, kind=kind, data_home=tmp_path)
     assert not list(tmp_path.rglob("*.*"))
@@ -310,7 +310,7 @@ def test_a_wrong_file_is_refused_and_not_stored(
 def test_rows_without_values_are_refused(tmp_path, monkeypatch):
     X, y = made_up("outlier", (683, 9))
     X[5, 3] = np.nan
-    monkeypatch.setattr(datasets, "_fetch_bytes", lambda url: as_npz(X, y))
+    monkeypatch.setattr(_sources, "_fetch_bytes", lambda url: as_npz(X, y))
     with pytest.raises(OSError, match="contains NaN"):
         fetch_outlier("breastw", data_home=tmp_path)
 
@@ -327,7 +327,7 @@ def test_every_failure_tells_the_way_by_hand(tmp_path, kind, name):
             )
         text = str(caught.value)
         assert reason in text and path in text and "https://" in text
-        n_samples, n_features = datasets._CATALOGUE[kind, name][:2]
+        n_samples, n_features = _sources.CATALOGUE[kind, name][:2]
         assert f"({n_samples}, {n_features})" in text
     assert not list(tmp_path.iterdir())
 
@@ -342,7 +342,7 @@ def test_what_cannot_be_downloaded_is_not_tried(tmp_path):
 
 def test_the_real_files_are_what_the_catalogue_says(data_home):
     seen = 0
-    for (kind, name), source in datasets._CATALOGUE.items():
+    for (kind, name), source in _sources.CATALOGUE.items():
         shape = source[:2]
         if np.prod(shape) > 3e6 or not (data_home / kind / f"{name}.npz").is_file():
             continue
@@ -357,7 +357,7 @@ def test_the_real_files_are_what_the_catalogue_says(data_home):
         if kind == "classification":
             codes = np.unique(dataset.target)
             np.testing.assert_array_equal(codes, np.arange(len(dataset.target_names)))
-        columns = datasets._COLUMNS.get(name)
+        columns = _sources.COLUMNS.get(name)
         assert columns is None or dataset.feature_names == columns.split()
     if not seen:
         pytest.skip("the data home holds no known data set")
@@ -368,7 +368,7 @@ def test_the_real_stars(data_home, tmp_path, monkeypatch):
     real = fetch_regression("classic_stars_cyg")
     assert real.data[10, 0] == np.float32(3.49) and real.target[10] == np.float32(5.73)
     served = as_r(real.data, real.target)
-    monkeypatch.setattr(datasets, "_fetch_bytes", lambda url: served)
+    monkeypatch.setattr(_sources, "_fetch_bytes", lambda url: served)
     downloaded = fetch_regression("classic_stars_cyg", data_home=tmp_path)
     np.testing.assert_array_equal(downloaded.data, real.data)
     np.testing.assert_array_equal(downloaded.target, real.target)

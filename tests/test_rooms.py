@@ -44,17 +44,20 @@ TABLE = {
     "_keys": ({"numpy"}, set()),
     "_contamination": ({"numpy"}, {"_keys", "_scaling"}),
     "_rejection": ({"numpy"}, {"_keys", "_scaling"}),
-    "corruption": ({"numpy", "sklearn"}, set()),
-    "metrics": ({"numpy", "scipy", "sklearn"}, set()),
+    "_words": (set(), set()),
+    "corruption": ({"numpy", "sklearn"}, {"_words"}),
+    "_row_losses": ({"numpy", "sklearn"}, set()),
+    "metrics": ({"numpy", "sklearn"}, {"_row_losses", "_words"}),
     # A method of its own, with no network to train: a folder that is one room.
-    "_relu": ({"numpy", "scipy", "sklearn"}, {"_keys"}),
+    "_relu": ({"numpy", "scipy", "sklearn"}, {"_keys", "_words"}),
     # Displays read fitted attributes and know no estimator of the house.
     "inspection": ({"matplotlib", "numpy", "sklearn"}, set()),
     # Generators are drawn where their distribution lives and offered here.
-    "_generators": ({"numpy", "sklearn"}, set()),
+    "_generators": ({"numpy", "sklearn"}, {"_words"}),
+    "_sources": ({"numpy", "scipy", "sklearn"}, set()),
     "datasets": (
-        {"numpy", "pandas", "scipy", "sklearn"},
-        {"_generators", "_relu.generator"},
+        {"numpy", "pandas", "sklearn"},
+        {"_generators", "_relu.generator", "_sources", "_words"},
     ),
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,8 @@ from sklearn.utils.validation import (
     check_consistent_length,
     check_non_negative,
 )
+
+from .._words import is_count, is_number, parameter_error
 
 _CHOICES: dict[str, tuple[str | None, ...]] = {
     "solver": ("likelihood", "newton", "gd", "sgd"),
@@ -39,27 +40,19 @@ def check_parameters(estimator: Any) -> None:
         _refuse(p, "radius", "a float in the range (1, inf)")
     if p["tol"] is not None and not _is_real(p["tol"], 0.0, np.inf):
         _refuse(p, "tol", "None or a float in the range [0, inf)")
-    if p["max_iter"] is not None and not _is_count(p["max_iter"]):
+    if p["max_iter"] is not None and not is_count(p["max_iter"]):
         _refuse(p, "max_iter", "None or an int in the range [1, inf)")
-    if p["n_batches"] != "auto" and not _is_count(p["n_batches"]):
+    if p["n_batches"] != "auto" and not is_count(p["n_batches"]):
         _refuse(p, "n_batches", "'auto' or an int in the range [1, inf)")
 
 
 def _refuse(parameters: dict[str, Any], name: str, wanted: str) -> None:
-    raise ValueError(
-        f"The {name!r} parameter of ReLUDistributionEstimator must be {wanted}. "
-        f"Got {parameters[name]!r} instead."
-    )
-
-
-def _is_count(value: Any) -> bool:
-    return bool(
-        isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
-    )
+    owner = "ReLUDistributionEstimator"
+    raise parameter_error(name, owner, wanted, parameters[name])
 
 
 def _is_real(value: Any, low: float, high: float) -> bool:
-    return isinstance(value, Real) and low <= float(value) < high
+    return is_number(value) and low <= float(value) < high
 
 
 def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray:

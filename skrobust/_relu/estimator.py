@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from .._words import is_count, parameter_error
 from .checks import check_parameters, check_weights
 from .fit import (
     Fitted,
@@ -276,11 +276,9 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
         ndarray of shape (n_samples, n_features)
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(
-                "The 'n_samples' parameter of sample must be an int in the range "
-                f"[1, inf). Got {n_samples!r} instead."
-            )
+        if not is_count(n_samples):
+            expected = "an int in the range [1, inf)"
+            raise parameter_error("n_samples", "sample", expected, n_samples)
         seed = self.random_state if random_state is None else random_state
         rng = check_random_state(seed)
         latent = rng.standard_normal((n_samples, self.n_features_in_))

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.utils import check_random_state
 
+from .._words import is_number, parameter_error
+
 Outliers = tuple[float, float] | float | np.ndarray | Callable[..., np.ndarray]
 
 
@@ -84,15 +86,11 @@ def make_relu_distribution(
     """
     name = "make_relu_distribution"
     if where not in ("rows", "entries", "coordinate"):
-        raise ValueError(
-            f"The 'where' parameter of {name} must be 'rows', 'entries' or "
-            f"'coordinate'. Got {where!r} instead."
-        )
-    if not 0 <= contamination < 1:
-        raise ValueError(
-            f"The 'contamination' parameter of {name} must be a float in the range "
-            f"[0, 1). Got {contamination!r} instead."
-        )
+        expected = "'rows', 'entries' or 'coordinate'"
+        raise parameter_error("where", name, expected, where)
+    if not is_number(contamination) or not 0 <= contamination < 1:
+        expected = "a float in the range [0, 1)"
+        raise parameter_error("contamination", name, expected, contamination)
     rng = check_random_state(random_state)
     k = n_features if n_components is None else n_components
     if weights is None:

@@ -1,0 +1,37 @@
+"""What is said of parameters: scikit-learn's words for bad ones, documentation shared.
+
+One place, so that the same mistake reads the same wherever it is made.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any
+
+
+def parameter_error(name: str, owner: str, expected: str, got: Any) -> ValueError:
+    """Return the error about a parameter of a function or class."""
+    return ValueError(
+        f"The {name!r} parameter of {owner} must be {expected}. Got {got!r} instead."
+    )
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number (not a bool)."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_count(value: Any, low: int = 1) -> bool:
+    """Whether a value is an int (not a bool) of at least ``low``."""
+    is_int = isinstance(value, Integral) and not isinstance(value, bool)
+    return is_int and int(value) >= low
+
+
+def filled_doc(owner: Any, parts: Mapping[str, str]) -> str:
+    """Return a docstring in which each ``{name}`` is replaced by the part so named."""
+    doc = inspect.cleandoc(owner.__doc__ or "")
+    for name, text in parts.items():
+        doc = doc.replace("{" + name + "}", inspect.cleandoc(text))
+    return doc + "\n"
