@@ -11,7 +11,8 @@ cent, or R2.
     python benchmarks/tables_prl.py --task lakes
 
 It needs the data home (environment variable SKROBUST_DATA) and writes
-benchmarks/results/prl_<task>.csv, one row a fit, and .md, the table.
+benchmarks/results/prl_<task>.csv, one row a fit, and .md, the table. With ``--resume``
+fits that the file holds are not run again.
 """
 
 from __future__ import annotations
@@ -79,8 +80,10 @@ def split(task: str, name: str, seed: int) -> tuple[np.ndarray, ...]:
     return Xt, Xe, yt, ye
 
 
-def one_cell(task: str, name: str, noise: str, rate: float, seed: int) -> list[dict]:
-    """Fit every method once on one corrupted training set."""
+def one_cell(
+    task: str, name: str, noise: str, rate: float, seed: int, done: frozenset[str]
+) -> list[dict]:
+    """Fit every method that is not yet done once on one corrupted training set."""
     warnings.simplefilter("ignore")
     Xt, Xe, yt, ye = split(task, name, seed)
     corrupt = getattr(corruption, noise)
@@ -92,6 +95,8 @@ def one_cell(task: str, name: str, noise: str, rate: float, seed: int) -> list[d
     measure = accuracy_score if kind == "classification" else r2_score
     rows = []
     for method, model in {"oracle": standard(kind, **common), **methods}.items():
+        if method in done:
+            continue
         clean = ~wrong if method == "oracle" else slice(None)
         start = time.perf_counter()
         model.fit(Xt[clean], (yt if method == "oracle" else y)[clean])
@@ -152,13 +157,17 @@ def run(task: str, quick: bool, jobs: int, seeds: int | None, resume: bool) -> N
     if resume and stem.with_suffix(".csv").exists():
         found = pd.read_csv(stem.with_suffix(".csv"))
     keys = ["set", "noise", "rate", "seed"]
-    known = set(found[keys].itertuples(index=False, name=None)) if len(found) else set()
+    known: dict[tuple, set[str]] = {}
+    for *cell, method in found[[*keys, "method"]].to_numpy() if len(found) else ():
+        known.setdefault(tuple(cell), set()).add(method)
     cells = [
-        (task, name, *corrupted, seed)
-        for seed in range(seeds)
-        for name in (sets[task][:2] if quick else sets[task])
-        for corrupted in noise[task]
-        if (name, *corrupted, seed) not in known
+        (task, *cell, frozenset(known.get(cell, ())))
+        for cell in (
+            (name, *corrupted, seed)
+            for seed in range(seeds)
+            for name in (sets[task][:2] if quick else sets[task])
+            for corrupted in noise[task]
+        )
     ]
     work = Parallel(jobs, return_as="generator", verbose=1)
     for rows in work(delayed(one_cell)(*cell) for cell in cells):
@@ -176,7 +185,9 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seeds", type=int, help="default 3, of regression 5")
-    parser.add_argument("--resume", action="store_true", help="keep what is stored")
+    parser.add_argument(
+        "--resume", action="store_true", help="run only what is not stored"
+    )
     options = parser.parse_args()
     for task in options.task or tasks:
         run(task, options.quick, options.jobs, options.seeds, options.resume)
