@@ -12,8 +12,14 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits, make_moons
 from sklearn.exceptions import ConvergenceWarning
 
-from skrobust import MRClassifier, MRRegressor, NetClassifier, NetRegressor
-from skrobust._mr import _halves
+from skrobust import (
+    MRClassifier,
+    MRRegressor,
+    NetClassifier,
+    NetRegressor,
+    _choice,
+)
+from skrobust._choice import halves
 from skrobust.corruption import symmetric
 from skrobust.datasets import make_signs
 
@@ -200,11 +206,11 @@ def test_other_rows_start_from_their_own_weights():
 def test_copies_are_halves_together_and_count_by_weight(seed):
     X = np.random.default_rng(seed).normal(size=(90, 3))
     times = np.random.default_rng(seed).integers(1, 5, 90)
-    by_weight = _halves(X, torch.as_tensor(times), seed).numpy()
-    by_copies = _halves(X.repeat(times, 0), torch.ones(times.sum()), seed).numpy()
+    by_weight = halves(X, torch.as_tensor(times), seed).numpy()
+    by_copies = halves(X.repeat(times, 0), torch.ones(times.sum()), seed).numpy()
     np.testing.assert_array_equal(by_weight.repeat(times), by_copies)
     assert by_copies.mean() == pytest.approx(1 / 2, abs=0.06)
-    others = _halves(X, torch.as_tensor(times), seed + 100).numpy()
+    others = halves(X, torch.as_tensor(times), seed + 100).numpy()
     assert (others != by_weight).any()
 
 
@@ -252,13 +258,44 @@ def test_a_fit_that_goes_on_keeps_to_its_choice():
     assert (model.eta_, model.label_smoothing_) == chosen
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_rows_learned_by_heart_put_the_burden_on_plain_training(seed):
-    """Random labels: nobody predicts the unseen, and plain training knows the seen."""
-    rng = np.random.default_rng(seed)
-    X, y = rng.normal(size=(200, 30)), rng.integers(0, 2, 200)
-    model = MRClassifier(**{**AUTO, "batch_size": 20, "random_state": seed})
-    assert model.fit(X, y).eta_ > 0
+def test_held_out_labels_decide():
+    """Who is asked which settings miss most of them gets another answer."""
+
+    class Contrary(MRClassifier):
+        def _nearness(self, outputs, targets):
+            return -super()._nearness(outputs, targets)
+
+    X, y = make_moons(600, noise=0.3, random_state=0)
+    assert Contrary(**AUTO).fit(X.astype(np.float32), y).eta_ > 0
+
+
+@pytest.mark.parametrize("batch_size", [7, 64, 1000])
+def test_on_half_of_the_rows_as_many_steps_are_taken(monkeypatch, batch_size):
+    taken, run = [], _choice.run_epochs
+
+    def spy(rows, progress, recipe, context, watch):
+        taken.append((rows.n, rows.n_batches(recipe.batch_size)))
+        run(rows, progress, recipe, context, watch)
+
+    monkeypatch.setattr(_choice, "run_epochs", spy)
+    X, y, _ = noisy("classification")
+    MRClassifier(**{**SMALL, "batch_size": batch_size}).fit(X, y)
+    (one, steps), (other, more) = taken
+    assert one + other == len(y)
+    assert steps == pytest.approx(-(-len(y) // batch_size), rel=0.2)
+    assert more == pytest.approx(steps, rel=0.2)
+
+
+def test_a_chosen_step_size_stops_and_a_given_one_does_not():
+    X, truth = load_digits(return_X_y=True)
+    X, y = X[:400].astype(np.float32), symmetric(truth[:400], 0.4, random_state=0)[0]
+    chosen = MRClassifier(**AUTO, warm_start=True).fit(X, y)
+    given = MRClassifier(chosen.eta_, **AUTO, warm_start=True).fit(X, y)
+    assert chosen.eta_ > 0
+    for model, stays in ((chosen, True), (given, False)):
+        before = model.sample_weight_
+        after = model.set_params(max_iter=5).fit(X, y).sample_weight_
+        assert np.allclose(before, after) is stays
 
 
 def test_few_rows_and_single_epochs_take_the_papers_step_size():
