@@ -392,12 +392,13 @@ class RejectRefitRegressor(RegressorMixin, _RejectRefit):
         rows share a fold and a weight means repetition. Rows that no fold holds out
         are never rejected.
     threshold : 'auto' or float, default='auto'
-        Residual from which a row is rejected, in robust scales (1.4826 times the
-        median absolute residual; where errors grow with the prediction, that of rows
-        with like predictions). 'auto' takes the lowest one at which a tenth of the
-        rejected rows are good by expectation, if good residuals have the tails of
-        Laplace's distribution: 3.6 scales where a quarter of 1000 rows is wrong, 8 or
-        9 where hardly one is.
+        Residual from which a row is rejected, in robust scales: 1.4826 times the
+        median absolute residual, or where errors grow with the prediction, that of
+        rows with like predictions. 'auto' reads the scale and the tail of the residuals
+        from the rows that it keeps, and puts the threshold where as many good rows
+        would be rejected as wrong ones are kept, at 3 scales or farther out. Where few
+        rows lie far out, none is rejected. A number counts in scales of all rows, which
+        a quarter of wrong ones makes half as large again.
     max_rejected : float, default=0.5
         Largest share of the weight to reject, in [0, 1). The scale is that of a
         median, so more than half of wrong rows cannot be told from right ones.
@@ -410,8 +411,9 @@ class RejectRefitRegressor(RegressorMixin, _RejectRefit):
     inlier_mask_ : ndarray of shape (n_samples,)
         Rows that the final estimator was trained on.
     outlier_score_ : ndarray of shape (n_samples,)
-        Cross-fitted absolute residual in robust scales; the largest of the outputs,
-        and 0 for rows that were never held out or have no weight.
+        Cross-fitted absolute residual in robust scales (with 'auto' those of the rows
+        below the threshold); the largest of the outputs, and 0 for rows that were never
+        held out or have no weight.
     threshold_ : float
         Score from which rows were to be rejected; infinite if none.
     estimators_ : list of regressors
@@ -430,8 +432,10 @@ class RejectRefitRegressor(RegressorMixin, _RejectRefit):
 
     References
     ----------
-    Y. Benjamini and Y. Hochberg, "Controlling the False Discovery Rate", 1995, for
-    'auto'. Cross-fitting is a device of semiparametric statistics.
+    J. Pickands, "Statistical Inference Using Extreme Order Statistics", 1975, for the
+    tail of the residuals. Y. Benjamini and Y. Hochberg, "Controlling the False
+    Discovery Rate", 1995, for what makes rows enough to be rejected. Cross-fitting is a
+    device of semiparametric statistics.
 
     Examples
     --------
@@ -479,15 +483,11 @@ class RejectRefitRegressor(RegressorMixin, _RejectRefit):
         return predicted.reshape(len(predicted), -1)
 
     def _judge(self, opinion: Array, y: Array, weights: Array) -> tuple[Array, float]:
-        outputs = y.reshape(len(y), -1).T
-        scores = np.zeros(len(y))
-        for target, predicted in zip(outputs, opinion.T, strict=True):
-            residual = target - predicted
-            scale = _rejection.robust_scale(residual, predicted, weights)
-            scores = np.maximum(scores, np.abs(residual) / scale)
-        if self.threshold != "auto":
-            return scores, float(self.threshold)
-        return scores, _rejection.auto_threshold(scores, weights, len(outputs))
+        residuals = y.reshape(len(y), -1) - opinion
+        if self.threshold == "auto":
+            return _rejection.judge(residuals, opinion, weights)
+        scores = _rejection.scores_of(residuals, opinion, weights)
+        return scores, float(self.threshold)
 
 
 class RejectRefitClassifier(ClassifierMixin, _RejectRefit):

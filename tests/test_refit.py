@@ -252,19 +252,108 @@ def test_scales_are_positive_and_finite(kind):
     assert (scale > 0).all() and np.isfinite(scale).all()
 
 
-@pytest.mark.parametrize("draw", ["standard_normal", "laplace"])
+def judged(residual, weights=None):
+    """Return scores and mask by the automatic threshold, of residuals alone."""
+    weights = np.ones(len(residual)) if weights is None else weights
+    residual = residual[:, None]
+    scores, limit = rejection.judge(residual, np.zeros_like(residual), weights)
+    return scores, scores >= limit
+
+
+NOISES = ["standard_normal", "laplace"]
+
+
+@pytest.mark.parametrize("draw", NOISES)
 @pytest.mark.parametrize("n", [20, 500, 5000])
 def test_automatically_good_rows_stay_and_gross_ones_go(draw, n):
     rng = np.random.RandomState(n)
-    values = abs(getattr(rng, draw)(size=n))
-    ones, scale = np.ones(n), 1.4826 * np.median(values)
-    limit = rejection.auto_threshold(values / scale, ones)
-    assert (values / scale >= limit).mean() <= 0.002
+    residual = getattr(rng, draw)(size=n)
+    assert judged(residual)[1].mean() <= 0.002
     wrong = np.arange(n) < n // 4
-    values[wrong] = 30
-    scale = 1.4826 * np.median(values)
-    out = values / scale >= rejection.auto_threshold(values / scale, ones)
+    residual[wrong] = 30
+    out = judged(residual)[1]
     assert out[wrong].all() and out[~wrong].mean() < 0.05
+
+
+@pytest.mark.parametrize("share", [0.05, 0.25, 0.4])
+@pytest.mark.parametrize("draw", NOISES)
+def test_wrong_rows_do_not_widen_the_scale_by_which_they_are_judged(draw, share):
+    rng = np.random.RandomState(0)
+    residual = getattr(rng, draw)(size=2000)
+    alone = judged(residual)[0]
+    wrong = rng.uniform(size=2000) < share
+    residual[wrong] += rng.choice([-1, 1], 2000)[wrong] * rng.uniform(
+        8, 30, wrong.sum()
+    )
+    scores, out = judged(residual)
+    ratio = scores[~wrong] / alone[~wrong]
+    assert abs(ratio - 1).max() < 0.12
+    assert out[wrong].mean() > 0.9 and out[~wrong].mean() < 0.02
+
+
+@pytest.mark.parametrize("far", [9.0, 12.0])
+def test_hard_rows_in_the_gap_before_gross_errors_are_kept(far):
+    rng = np.random.RandomState(0)
+    residual = rng.laplace(size=1000) / np.log(2)  # in medians
+    residual[:5] = far * np.array([1.0, -0.95, 0.9, -0.85, 0.8])
+    residual[750:] = rng.uniform(25, 100, 250)
+    out = judged(residual)[1]
+    assert out[750:].all() and not out[:750].any()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_what_is_rejected_depends_neither_on_units_nor_order_nor_ways_of_counting(
+    share,
+):
+    rng = np.random.RandomState(1)
+    residual = rng.standard_t(3, size=300)
+    residual[: int(300 * share)] *= 20
+    w = rng.randint(1, 4, size=300).astype(float)
+    scores, out = judged(residual, w)
+    assert 0 < out.sum() < 150
+    order = rng.permutation(int(w.sum()))
+    rows = np.arange(300).repeat(w.astype(int))[order]
+    for same in (
+        judged(1e-9 * residual, w),
+        judged(-residual, w),
+        judged(residual, w / 7),
+    ):
+        np.testing.assert_array_equal(same[1], out)
+        np.testing.assert_allclose(same[0], scores)
+    np.testing.assert_array_equal(judged(residual[rows])[1], out[rows])
+
+
+@pytest.mark.parametrize("shape", ["uniform", "arcs"])
+@pytest.mark.parametrize("n", [20, 100])
+def test_what_lies_within_three_scales_is_kept_whatever_was_rejected(n, shape):
+    rng = np.random.RandomState(0)
+    residual = rng.uniform(-1, 1, n)
+    if shape == "arcs":
+        residual = np.sin(25 * residual)
+    residual[: n // 4] = 100
+    scores, out = judged(residual)
+    assert out[: n // 4].all() and not out[n // 4 :].any()
+    assert scores[n // 4 :].max() < 3
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 100])
+@pytest.mark.parametrize("kind", ["equal", "exact", "mostly exact", "far", "two heaps"])
+def test_less_than_half_is_rejected_whatever_the_residuals(n, kind):
+    rng = np.random.RandomState(n)
+    residual = {
+        "equal": np.ones(n),
+        "exact": np.zeros(n),
+        "mostly exact": np.where(np.arange(n) % 10 == 1, 1e-3, 0.0),
+        "far": 10.0 ** rng.uniform(-150, 150, n),
+        "two heaps": np.where(np.arange(n) % 2, 1e6, 1.0),
+    }[kind]
+    scores, out = judged(residual)
+    assert np.isfinite(scores).all()
+    assert out.sum() <= n / 2
+    if kind in ("equal", "exact"):
+        assert not out.any()
+    if kind == "mostly exact" and n >= 10:
+        np.testing.assert_array_equal(out, residual > 0)
 
 
 # -- scikit-learn's manners
