@@ -380,8 +380,7 @@ class RejectRefitRegressor(RegressorMixin, _RejectRefit):
     ----------
     estimator : regressor, default=None
         The first stage: any regressor that withstands the corruption.
-        None is ``MoMRegressor()``, whose blocks of two rows bear a quarter of wrong
-        targets.
+        None is ``MoMRegressor()``, which bears two fifths of wrong targets.
     final_estimator : regressor, default=None
         What is trained on the rows that are left. None takes the network of the first
         stage with plain training: settings that were changed carry over, others are
