@@ -33,7 +33,8 @@ class Choosing:
 
     _usual: ClassVar[dict[str, float]]  # by setting, for where nothing can be tried
     _tried: ClassVar[tuple[tuple[float, ...], ...]]  # in that order, the safest first
-    _margin: ClassVar[float] = 0.0  # standard errors that a safer one may be behind
+    _margin: ClassVar[float] = 2.0  # standard errors that a safer one may be behind
+    _by_heart: ClassVar[float] = float("inf")  # nearness that only learned rows have
 
     def _steps_with(self, settled: dict[str, Any]) -> tuple[Step, ...]:
         """Return the steps; a setting is a number or a tensor (n_networks, 1)."""
@@ -74,30 +75,30 @@ class Choosing:
     ) -> dict[str, float]:
         """Train with each candidate on one half of the rows; ask the other, and back.
 
-        Of the candidates that are not behind the best by more than the margin the
-        first is taken.
+        The leading setting is the smallest of those that are not behind the best by
+        more than the margin, the others the best that go with it. But where plain
+        training learns rows by heart there is no margin: it is then what to distrust.
         """
         open_to = [list(self._usual).index(name) for name in names]
         tried = list(dict.fromkeys(tuple(t[i] for i in open_to) for t in self._tried))
         columns = progress.stack.theta.new_tensor(tried).T[..., None]  # each (K, 1)
         candidates = dict(zip(names, columns, strict=True))
-        parts, weights = [], []
+        total = float(rows.weights.sum())
+        shown, shares, learned = [], [], 0.0
         for held in (half, ~half):
             known, unseen = rows.part(~held), rows.part(held)
             # as many steps an epoch as the fit will take, which has all rows
             size = -(-recipe.batch_size * known.n // rows.n)
             pilot = replace(recipe, batch_size=size)
             stack = self._pilot(candidates, known, progress, pilot)
-            parts.append(self._near(stack, unseen))
-            weights.append(unseen.weights.double())
-        found, mass = torch.cat(parts, -1), torch.cat(weights)
-        total, share = mass.sum(), mass / mass.sum()
-        ahead = ((found - found[:1]).sign() * share).sum(-1)
-        behind = (found[ahead.argmax()] - found).sign().double()
-        gap = (behind * share).sum(-1)
-        error = (((behind - gap[:, None]).square() * share).sum(-1) / total).sqrt()
-        first = int((gap <= self._margin * error).nonzero()[0])
-        return dict(zip(names, tried[first], strict=True))
+            shown.append(self._near(stack, unseen))
+            shares.append(unseen.weights.double() / total)
+            seen = self._near(stack, known) @ known.weights.double() / total
+            learned += float(seen[0] - shown[-1][0] @ shares[-1])
+        found, share = torch.cat(shown, -1), torch.cat(shares)
+        margin = 0.0 if learned > self._by_heart else self._margin
+        best = pick(found, share, total, columns[0, :, 0], margin)
+        return dict(zip(names, tried[best], strict=True))
 
     def _near(self, stack: Any, rows: Rows) -> torch.Tensor:
         """How near each network's outputs are to the rows' targets, (K, n)."""
@@ -139,6 +140,26 @@ class Choosing:
         context = Context(self._loss(), 0, stack.generator)
         run_epochs(rows, pilot, replace(recipe, steps=steps), context, watch)
         return stack
+
+
+def pick(
+    found: torch.Tensor,
+    share: torch.Tensor,
+    total: float,
+    leading: torch.Tensor,
+    margin: float,
+) -> int:
+    """Return the best candidate of the smallest leading setting within the margin.
+
+    ``found`` (K, n) are nearnesses, of which only the order within a row counts;
+    rows have shares of a mass ``total``, and the margin is in standard errors.
+    """
+    ahead = ((found - found[:1]).sign() * share).sum(-1)
+    behind = (found[ahead.argmax()] - found).sign().double()
+    gap = (behind * share).sum(-1)
+    error = (((behind - gap[:, None]).square() * share).sum(-1) / total).sqrt()
+    smallest = leading[gap <= margin * error].min()
+    return int(ahead.masked_fill(leading != smallest, -torch.inf).argmax())
 
 
 def halves(X: Array, weights: torch.Tensor, seed: int) -> torch.Tensor:

@@ -262,6 +262,8 @@ def test_held_out_labels_decide():
     """Who is asked which settings miss most of them gets another answer."""
 
     class Contrary(MRClassifier):
+        _margin = 0.0
+
         def _nearness(self, outputs, targets):
             return -super()._nearness(outputs, targets)
 
@@ -296,6 +298,17 @@ def test_a_chosen_step_size_stops_and_a_given_one_does_not():
         before = model.sample_weight_
         after = model.set_params(max_iter=5).fit(X, y).sample_weight_
         assert np.allclose(before, after) is stays
+
+
+def test_learned_by_heart_there_is_no_margin():
+    class Timid(MRClassifier):
+        _margin = 1e9
+
+    X, truth = load_digits(return_X_y=True)
+    X, y = X[:400].astype(np.float32), symmetric(truth[:400], 0.4, random_state=0)[0]
+    assert Timid(**AUTO).fit(X, y).eta_ > 0
+    Timid._by_heart = np.inf
+    assert Timid(**AUTO).fit(X, y).eta_ == 0
 
 
 def test_few_rows_and_single_epochs_take_the_papers_step_size():
