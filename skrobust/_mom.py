@@ -256,7 +256,8 @@ class MoMClassifier(_MoM, ClassifierBase):
         Where all three are left alone, blocks have four rows and the central two
         fifths are followed. A wrong label costs less than a wrong number may, so that
         a block with one does little harm, while smaller blocks would leave out whole
-        classes as long as these are hard.
+        classes as long as these are hard. On clean data that still costs: 4 points on
+        digits, 5 to 8 on spirals. `RejectRefitClassifier` costs half a point.
     {mom_parameters}
     {network_parameters}
     {stopping_parameters}

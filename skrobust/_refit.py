@@ -31,7 +31,7 @@ from . import _border, _rejection
 from ._base import NetBase
 from ._classifier import NetClassifier
 from ._compat import CallbackSupportMixin, with_callbacks
-from ._mom import MoMClassifier, MoMRegressor
+from ._mom import MoMRegressor
 from ._params import is_number, keep, require, require_number
 from ._regressor import NetRegressor
 
@@ -52,6 +52,8 @@ class _RejectRefit(CallbackSupportMixin, BaseEstimator):
 
     _doc_link_module = NetBase._doc_link_module
     _doc_link_template = NetBase._doc_link_template
+    # whether rejected rows turn out right, by opinions before and after a second look
+    _learnable: Any = None
 
     # -- what a task declares ----------------------------------------------------
     def _default(self) -> Any:
@@ -129,7 +131,7 @@ class _RejectRefit(CallbackSupportMixin, BaseEstimator):
         params = self._route(given, fit_params)
         numbers, kinds, about = self._learn_targets(y, weights)
         splits = self._splits(X, y, (numbers, kinds, weights), params)
-        context = self._init_callback_context(max_subtasks=len(splits) + 1)
+        context = self._init_callback_context(max_subtasks=len(splits) + 2)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         first, final = self._stages()
         models, opinions = [], []
@@ -147,6 +149,16 @@ class _RejectRefit(CallbackSupportMixin, BaseEstimator):
             rejected[seen] = _rejection.reject(
                 scores[seen], w, kinds[seen], threshold, self.max_rejected
             )
+        if self._learnable and self.threshold == "auto" and rejected.any():
+            # one look is enough: where most of the rejected rows are held out
+            k = int(np.argmax([weights[b][rejected[b]].sum() for _, b in splits]))
+            inner, outer = splits[k]
+            out = rejected[outer]
+            task, rows = context.subcontext(task_name="second look"), outer[out]
+            model = self._train(task, final, X, y, inner, params.final_estimator.fit)
+            after = self._opinion(model, _safe_indexing(X, rows), about)
+            if self._learnable(opinions[k][out], after, numbers[rows], weights[rows]):
+                rejected[:], threshold = False, np.inf
         kept = (weights > 0) & ~rejected
         task, rows = context.subcontext(task_name="refit"), np.flatnonzero(kept)
         model = self._train(task, final, X, y, rows, params.final_estimator.fit)
@@ -376,6 +388,12 @@ class RejectRefitRegressor(RegressorMixin, _RejectRefit):
     have become, and errors smaller than the first stage's own. In-sample residuals
     would be of no use: a network soon fits wrong targets as well as right ones.
 
+    A robust first stage may also give up rows that are only hard, such as a group that
+    differs from all others. Wrong rows cannot be learnt from each other, hard ones can.
+    So with ``threshold='auto'`` the final estimator is first trained on all rows of a
+    fold's training part, and if that halves the errors of most rejected rows of the
+    fold, nothing is rejected.
+
     Parameters
     ----------
     estimator : regressor, default=None
@@ -488,13 +506,22 @@ class RejectRefitRegressor(RegressorMixin, _RejectRefit):
         scores = _rejection.scores_of(residuals, opinion, weights)
         return scores, float(self.threshold)
 
+    def _learnable(self, before: Array, after: Array, y: Array, weights: Array) -> bool:
+        """Whether most rejected rows are half as wrong after training on their like."""
+        y = y.reshape(len(y), -1)
+        unit = np.ptp(y, axis=0)  # outputs may differ in theirs
+        unit[unit == 0] = 1
+        was, now = (np.max(abs(y - o) / unit, axis=1) for o in (before, after))
+        return bool(weights[now < 0.5 * was].sum() > 0.5 * weights.sum())
+
 
 class RejectRefitClassifier(ClassifierMixin, _RejectRefit):
     """Reject labels that cross-fitted models contradict, then train on the rest.
 
-    A robust classifier is fitted in folds, so that each row is judged by a model that
-    has not seen it. Rows for which another class is clearly more probable than the
-    given label are rejected, and the final estimator is trained on the others.
+    A classifier is fitted in folds, so that each row is judged by a model that has not
+    seen it and cannot have learnt its label by heart. Rows for which another class is
+    clearly more probable than the given label are rejected, and the final estimator is
+    trained on the others.
 
     This two-stage estimator is ours, not the papers'. It fails where wrong labels
     agree with each other (one class taken for another by everybody), where inputs
@@ -504,8 +531,11 @@ class RejectRefitClassifier(ClassifierMixin, _RejectRefit):
     Parameters
     ----------
     estimator : classifier, default=None
-        The first stage: any classifier with ``predict_proba`` that withstands the
-        corruption. None is ``MoMClassifier()``.
+        The first stage: any classifier with ``predict_proba``. None is
+        ``NetClassifier()``, which rejects little of clean data. `MoMClassifier` finds
+        more of the wrong labels where classes are easy to tell apart: on digits with 20
+        to 60 % of wrong labels up to 4 points more accuracy, and on clean digits and
+        spirals 1 to 3 points less.
     final_estimator : classifier, default=None
         What is trained on the rows that are left. None takes the network of the first
         stage with plain training: settings that were changed carry over, others are
@@ -579,7 +609,7 @@ class RejectRefitClassifier(ClassifierMixin, _RejectRefit):
         keep(self, locals())
 
     def _default(self) -> Any:
-        return MoMClassifier()
+        return NetClassifier()
 
     def _plain(self) -> type:
         return NetClassifier

@@ -150,6 +150,30 @@ def test_rows_with_larger_errors_where_predictions_are_large_are_kept():
     assert (~model.inlier_mask_).sum() < 12 + 12
 
 
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_a_group_is_kept_if_the_final_estimator_learns_it_and_wrong_rows_are_not(
+    n_outputs,
+):
+    rng = np.random.RandomState(0)
+    X = rng.uniform(-1, 1, (400, 2))
+    y = X[:, 0] + 0.05 * rng.standard_normal(400)
+    group = X[:, 1] > 0.8
+    first, final = HuberRegressor(), KNeighborsRegressor(5)
+    if n_outputs == 2:
+        y = np.column_stack([1e6 * rng.permutation(y), y])
+        first = MultiOutputRegressor(first)
+    for far in (group, rng.permutation(group)):
+        its_y = y.copy()
+        its_y.reshape(400, -1)[far, -1] += 30
+        model = RejectRefitRegressor(first, final, random_state=0).fit(X, its_y)
+        rejected = ~model.inlier_mask_
+        if far is group:
+            assert not rejected.any() and model.threshold_ == np.inf
+            # an order to reject is obeyed
+            model.set_params(threshold=5.0).fit(X, its_y)
+        assert (~model.inlier_mask_)[far].mean() > 0.99
+
+
 # -- weights, order, folds
 
 
@@ -384,7 +408,7 @@ def test_callbacks_hear_of_both_stages_and_of_the_epochs_inside():
     pytest.importorskip("sklearn.callback")
     listener = Listener()
     X, y = lines(40)
-    model = RejectRefitRegressor(NetRegressor(**SMALL), cv=2)
+    model = RejectRefitRegressor(NetRegressor(**SMALL), cv=2, threshold=5.0)
     model.set_callbacks(listener).fit(X, y)
     epochs = [name for name, task in listener.begun if task == "epoch"]
     assert len(epochs) == 3 * 4 and set(epochs) == {"NetRegressor"}
