@@ -149,9 +149,10 @@ class MoMRegressor(_MoM, RegressorBase):
     {block_parameters}
         Where all three are left alone, blocks are single rows. The first ten epochs
         follow the central fifth of them, and the others all whose loss is at most 55
-        times the median (five robust standard deviations of normal errors): a start
-        that two fifths of wrong rows cannot move, then nearly all good rows. Of
-        what was tried, this alone came near the oracle on clean and on corrupted data.
+        times the median (five robust standard deviations of normal errors) or at most
+        1, one robust deviation of the targets: a start that two fifths of wrong rows
+        cannot move, then nearly all good rows. Of what was tried, this alone came
+        near the oracle on clean and on corrupted data.
     {mom_parameters}
     criterion : str, Loss or callable, default='squared_error'
         The loss of scaled targets, see `skrobust.criteria.as_loss`; also
@@ -168,8 +169,8 @@ class MoMRegressor(_MoM, RegressorBase):
         How often training began again.
     sample_weight_ : ndarray of shape (n_samples,)
         The own weight of each training row that the final networks trust: whose
-        residual is at most five robust standard deviations of all residuals. Others
-        have 0. With two players the mean of their opinions.
+        residual is at most five robust standard deviations of all residuals, or one of
+        the targets. Others have 0. With two players the mean of their opinions.
     inlier_mask_ : ndarray of shape (n_samples,)
         Whether the networks trust a row, with two players both of them.
     {fitted_attributes}
@@ -200,7 +201,9 @@ class MoMRegressor(_MoM, RegressorBase):
     """
 
     # followed for long, few rows would be learnt by heart and all others look wrong
-    _usual, _then = (1.0, 0.2), NearMedian()
+    # Where targets are met nearly exactly, five deviations of the errors are no gross
+    # error: rows that are only learned late would be given up for good.
+    _usual, _then = (1.0, 0.2), NearMedian(floor=1.0)
 
     def __init__(
         self,
@@ -240,7 +243,7 @@ class MoMRegressor(_MoM, RegressorBase):
         keep(self, locals())
 
     def _verdict(self) -> tuple[Reweight, ...]:
-        return (Reweight(NearMedian(), SquaredError()),)
+        return (Reweight(self._then, SquaredError()),)
 
 
 @documented

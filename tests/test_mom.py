@@ -467,3 +467,14 @@ def test_a_users_network_with_dropout_takes_turns_too():
     model = MoMRegressor(selection="increment", network=net, **SMALL).fit(X, y)
     again = MoMRegressor(selection="increment", network=net, **SMALL).fit(X, y)
     assert_array_equal(model.predict(X), again.predict(X))
+
+
+@pytest.mark.parametrize("off, trusted", [(0.4, True), (40.0, False)])
+def test_an_error_within_a_deviation_of_the_targets_is_not_gross(off, trusted):
+    X = np.linspace(-1, 1, 400)[:, None]
+    y = X[:, 0].copy()  # met exactly: any error is many times the median one
+    y[::20] += off
+    exact = {"hidden_layer_sizes": (), "weight_decay": 0, "learning_rate_init": 0.03}
+    model = MoMRegressor(**exact, random_state=0).fit(X, y)
+    assert model.inlier_mask_[1::20].all()
+    assert (model.inlier_mask_[::20] == trusted).all()
