@@ -85,8 +85,7 @@ fewer than its column. In bold the best of those that see the wrong rows. The ca
 of eta='auto' and the rule that chooses among them were settled on seeds from 100 of
 digits, moons, letter, satimage and cifar10n, and of pendigits, segmentation and
 eeg_eye_state with right labels, but after a look at the seeds below under
-earlier rules.
-The stored table is not complete: the command goes on with it."""
+earlier rules."""
 
 
 # -- data ------------------------------------------------------------------------------
