@@ -146,15 +146,8 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
     # -- fitting -----------------------------------------------------------------
     def _fit(self, X: Any, y: Any, sample_weight: Any, **options: Any) -> Any:
         """Fit, or leave the estimator as it was if anything goes wrong."""
-        before = dict(vars(self))
-        try:
+        with _border.whole_or_not(self):
             self._fit_or_fail(X, y, sample_weight, **options)
-        except BaseException:
-            for name in set(vars(self)) - set(before):
-                if not name.startswith("_skl"):
-                    delattr(self, name)
-            vars(self).update(before)
-            raise
         return self
 
     def _fit_or_fail(

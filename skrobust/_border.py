@@ -110,6 +110,20 @@ def make_generator(seed: int, device: torch.device | str = "cpu") -> torch.Gener
 
 
 @contextmanager
+def whole_or_not(estimator: Any) -> Iterator[None]:
+    """Leave an estimator as it was if a fit does not come to its end."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        for name in set(vars(estimator)) - set(before):
+            if not name.startswith("_skl"):  # scikit-learn's own notes, of callbacks
+                delattr(estimator, name)
+        vars(estimator).update(before)
+        raise
+
+
+@contextmanager
 def few_threads(work: float) -> Iterator[None]:
     """Run torch on one thread while batches are small; restore the setting after.
 

@@ -104,15 +104,8 @@ class TwoStage(CallbackSupportMixin, BaseEstimator):
             If a parameter is out of range, an estimator refuses the data, or it takes
             no weights and some were given.
         """
-        before = dict(vars(self))
-        try:
+        with _border.whole_or_not(self):
             self._fit(X, y, sample_weight, fit_params)
-        except BaseException:
-            for name in set(vars(self)) - set(before):
-                if not name.startswith("_skl"):
-                    delattr(self, name)
-            vars(self).update(before)
-            raise
         return self
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, fit_params: Any) -> None:
