@@ -28,7 +28,7 @@ from .steps import Context, Reweight
 Array = NDArray[Any]
 
 IN_MEMORY = 2**30  # bytes of X above which rows are read batch by batch
-
+BATCH = 256  # rows, where nothing is said
 
 Fitted = dict[str, Any]  # attributes by name
 
@@ -55,7 +55,8 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
 
     # -- what a method declares --------------------------------------------------
     _input_scaler = InputScaler  # scales inputs and comes back from a stored state
-    _automatic: tuple[str, ...] = ("batch_size",)  # counts that may be "auto"
+    # counts that may be "auto", and what they are then
+    _automatic = {"batch_size": f"{BATCH}, or all rows if these are fewer"}
 
     def _build(
         self, design: dict[str, Any], seed: int, dtype: torch.dtype, device: Any
@@ -66,8 +67,8 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
     def _steps(self) -> tuple[Any, ...]:
         return tuple(self.steps)
 
-    def _epochs(self, n_rows: int, mass: float) -> int:
-        """Largest number of epochs, for so many rows of so much weight in all."""
+    def _epochs(self, n_rows: int, size: int) -> int:
+        """Largest number of epochs, for so many rows in batches of this size."""
         return self.max_iter
 
     def _steps_within(self, n_epochs: int) -> tuple[Any, ...]:
@@ -117,18 +118,19 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         """Robust validation score of outputs (K, n, n_outputs)."""
         raise NotImplementedError
 
-    def _n_parts(self) -> int | None:
-        """Batches an epoch where their size is a share of all rows; else None."""
-        size = self.batch_size
-        # a hair less: a tenth makes ten batches, whatever the last digit
-        return int(np.ceil(1 / size - 1e-9)) if isinstance(size, float) else None
+    def _auto_parts(self, X: Array, target: Any) -> int | None:
+        """Batches an epoch if ``batch_size`` is "auto"; None: batches of BATCH rows."""
+        return None
 
-    def _batch_rows(self, n: int) -> int:
-        """Rows of a batch, of n."""
-        parts = self._n_parts()
-        if parts is not None:
-            return -(-n // parts)
-        return min(256 if self.batch_size == "auto" else self.batch_size, n)
+    def _batches(self, X: Array, target: Any) -> tuple[int, int | None]:
+        """Rows of a batch; batches an epoch where they are shares of all weight."""
+        size, parts = self.batch_size, None
+        if isinstance(size, float):
+            # a hair less: a tenth makes ten batches, whatever the last digit
+            parts = int(np.ceil(1 / size - 1e-9))
+        elif size == "auto":
+            size, parts = BATCH, self._auto_parts(X, target)
+        return (min(size, len(X)) if parts is None else -(-len(X) // parts)), parts
 
     def _prepare(self, X: Array, weights: Array, resume: bool) -> tuple[Array, Array]:
         """Rows and weights to train with: 0 for rows that training is not to see."""
@@ -179,8 +181,10 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
             X, target, w, used = X[inner], target[inner], w[inner], used[inner]
         context = Context(self._loss(), progress.n_epochs, progress.stack.generator)
         context.lengths = [] if self._by_change() else None
-        n_epochs = self._epochs(len(X), float(w.sum()))
-        recipe = self._recipe(len(X), n_epochs)
+        size, n_parts = self._batches(X, target)
+        n_epochs = self._epochs(len(X), size)
+        recipe = self._recipe(len(X), n_epochs, size)
+        recipe.n_parts = n_parts
         n_epochs = 1 if partial else n_epochs
         watch = self._watch(data, progress, held_out, about, n_epochs, partial)
         total, place = w, np.arange(len(w))
@@ -284,7 +288,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
             return Adam(stack.theta)
         return SGD(stack.theta, self.momentum, self.nesterovs_momentum)
 
-    def _recipe(self, n: int, n_epochs: int) -> Recipe:
+    def _recipe(self, n: int, n_epochs: int, size: int) -> Recipe:
         lr, end = self.learning_rate_init, n_epochs
 
         def step_size(epoch: int) -> float:
@@ -294,7 +298,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
 
         steps = self._bound(self._steps_within(n_epochs))
         decays = self.alpha, self.weight_decay, self.clip_norm
-        return Recipe(steps, self._batch_rows(n), step_size, *decays)
+        return Recipe(steps, size, step_size, *decays)
 
     def _bound(self, steps: tuple[Any, ...]) -> tuple[Any, ...]:
         """Fill in, where a step has no score, the loss that is descended."""
@@ -343,16 +347,16 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
             y = y.to(dtype) if y.is_floating_point() else y
         weights = torch.as_tensor(weights, dtype=dtype, device=device)
         n_classes = 0 if y is None or y.is_floating_point() else stack.n_outputs
-        keys, parts = None, self._n_parts()
+        keys = None
         by_order = any(s.by_order for s in reweighting(recipe))
         by_order |= recipe.batch_size < len(X)
         if by_order and self._keeps_repeats(recipe, X):
             keys = torch.as_tensor(_border.target_keys(X, target))
-        return Rows(x, y, weights, n_classes, keys, parts)
+        return Rows(x, y, weights, n_classes, keys, recipe.n_parts)
 
     def _keeps_repeats(self, recipe: Recipe, X: Array) -> bool:
         """Whether a row given twice is to act like one of twice the weight."""
-        share = self._n_parts() is not None and X.nbytes <= IN_MEMORY
+        share = recipe.n_parts is not None and X.nbytes <= IN_MEMORY
         return share or len(X) <= recipe.batch_size
 
     def _recall(

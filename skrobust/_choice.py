@@ -127,7 +127,7 @@ class Choosing:
         given = {name: getattr(self, name) for name in self._usual}
         steps = self._bound(self._steps_with(given | candidates))
         watch = Watch(
-            n_epochs=min(self.max_iter, PILOT),
+            n_epochs=PILOT if self.max_iter == "auto" else min(self.max_iter, PILOT),
             tol=self.tol,
             patience=self.n_iter_no_change,
             validate=None,

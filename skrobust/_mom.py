@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 from scipy.special import bdtrc
 
+from ._base import NetBase
 from ._blocks import central, n_blocks_of
 from ._classifier import ClassifierBase
 from ._params import (
@@ -83,8 +85,8 @@ class _MoM:
     def _by_change(self) -> bool:
         return self.stopping == "change"
 
-    def _recipe(self, n: int, n_epochs: int) -> Recipe:
-        recipe: Recipe = super()._recipe(n, n_epochs)
+    def _recipe(self, n: int, n_epochs: int, size: int) -> Recipe:
+        recipe: Recipe = super()._recipe(n, n_epochs, size)
         recipe.turns = self._networks() > 1
         rows = n // -(-n // recipe.batch_size)
         self.n_blocks_ = n_blocks_of(self._blocks(), rows)
@@ -224,8 +226,8 @@ class MoMRegressor(_MoM, RegressorBase):
         weight_decay=1.0,
         batch_size="auto",
         learning_rate="cosine",
-        learning_rate_init=1e-3,
-        max_iter=200,
+        learning_rate_init=2e-3,
+        max_iter="auto",
         random_state=None,
         tol=1e-4,
         verbose=False,
@@ -241,6 +243,12 @@ class MoMRegressor(_MoM, RegressorBase):
         dtype="auto",
     ):
         keep(self, locals())
+
+    _automatic = RegressorBase._automatic | NetBase._automatic
+
+    def _auto_parts(self, X: Any, target: Any) -> None:
+        # a median of few blocks is spoiled by the few bad rows that are too many
+        return None
 
     def _verdict(self) -> tuple[Reweight, ...]:
         return (Reweight(self._then, SquaredError()),)

@@ -314,9 +314,9 @@ class MRRegressor(_MR, RegressorBase):
         alpha=1e-4,
         weight_decay=1.0,
         batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=1e-3,
-        max_iter=200,
+        learning_rate="cosine",
+        learning_rate_init=2e-3,
+        max_iter="auto",
         random_state=None,
         tol=1e-4,
         verbose=False,
@@ -325,7 +325,7 @@ class MRRegressor(_MR, RegressorBase):
         nesterovs_momentum=True,
         early_stopping=False,
         validation_fraction=0.1,
-        n_iter_no_change=10,
+        n_iter_no_change=None,
         clip_norm=None,
         standardize=True,
         device="auto",
@@ -365,7 +365,12 @@ class MRRegressor(_MR, RegressorBase):
             return SGD(stack.theta, momentum=0.0, nesterov=False)
         return super()._optimizer(stack)
 
-    def _recipe(self, n: int, n_epochs: int) -> Recipe:
+    def _batches(self, X: Any, target: Any) -> tuple[int, int | None]:
+        if self.solver == "lstsq":
+            return len(X), None
+        return super()._batches(X, target)
+
+    def _recipe(self, n: int, n_epochs: int, size: int) -> Recipe:
         if self.solver == "lstsq":  # the gradient leads to the solution in one step
-            return Recipe(self._bound(self._steps()), n, lambda epoch: 1.0)
-        return super()._recipe(n, n_epochs)
+            return Recipe(self._bound(self._steps()), size, lambda epoch: 1.0)
+        return super()._recipe(n, n_epochs, size)

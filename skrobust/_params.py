@@ -110,7 +110,16 @@ def documented(cls: type) -> type:
     """Fill ``{network_parameters}`` and its like into a class docstring."""
     defaults = inspect.signature(cls).parameters
     values = {name: repr(parameter.default) for name, parameter in defaults.items()}
-    cls.__doc__ = filled_doc(cls, {**SHARED_DOCS, **values})
+    shared = dict(SHARED_DOCS)
+    counts: dict[str, str] = cls._automatic  # type: ignore[attr-defined]
+    for name, kinds in (("batch_size", "int, float"), ("max_iter", "int")):
+        text = shared["training_parameters"]
+        if name in counts:
+            text = text.replace(f"{name} : {kinds}", f"{name} : {kinds} or 'auto'")
+        rule = f"    'auto' is {counts[name]}." if name in counts else ""
+        text = text.replace(f"    {{{name}_rule}}\n", rule and f"{rule}\n")
+        shared["training_parameters"] = text
+    cls.__doc__ = filled_doc(cls, {**shared, **values})
     return cls
 
 
@@ -208,17 +217,19 @@ weight_decay : float, default={weight_decay}
     Decoupled decay: each step also multiplies the weights by
     ``1 - learning_rate * weight_decay``. Strong decay (1.0) slows the memorising of
     wrong labels and targets, and costs clean data next to nothing.
-batch_size : int, float or 'auto', default={batch_size}
-    Rows of a training step, or if a float in (0, 1] their share of all weight; 'auto'
-    is ``min(256, n_samples)``. In small batches the
-    share of wrong rows varies too much to leave out the same fraction of each.
-    Batches are balanced to one row; rows that all fit one batch keep their order.
-learning_rate : {'constant', 'cosine'}, default='constant'
+batch_size : int, float, default={batch_size}
+    Rows of a training step, or if a float in (0, 1] their share of all weight.
+    {batch_size_rule}
+    In small batches the share of wrong rows varies too much to leave out the same
+    fraction of each. Batches are balanced to one row; rows that all fit one batch
+    keep their order.
+learning_rate : {'constant', 'cosine'}, default={learning_rate}
     'cosine' lets the step size fall to zero over ``max_iter`` epochs.
 learning_rate_init : float, default={learning_rate_init}
     Step size at the start.
 max_iter : int, default={max_iter}
     Largest number of epochs.
+    {max_iter_rule}
 random_state : int, RandomState instance or None, default=None
     Seed of the first weights, the order of the rows and dropout. An int makes fits
     on one machine equal to the bit.

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.impute import SimpleImputer
 
 from . import _border
-from ._base import Call, Fitted
+from ._base import Call, Fitted, NetBase
 from ._building import to_tensor
 from ._detector import DetectorBase
 from ._ensemble import Read, mean_over_passes
@@ -133,7 +133,7 @@ class RCAOutlierDetector(DetectorBase):
     """
 
     _named_networks = ("autoencoder", "vae")
-    _automatic = ("batch_size", "max_iter")
+    _automatic = NetBase._automatic | {"max_iter": "described in the notes"}
 
     def __init__(
         self,
@@ -190,12 +190,12 @@ class RCAOutlierDetector(DetectorBase):
         trim = Trim(Ramp(epsilon, round(self.ramp * n_epochs)))
         return (Reweight(chain(trim, Exchange(self.n_networks))),)
 
-    def _epochs(self, n_rows: int, mass: float) -> int:
+    def _epochs(self, n_rows: int, size: int) -> int:
         if self.max_iter != "auto":
             return self.max_iter
         # small sets are overfitted by as many steps as large ones need
         steps = min(STEPS, PER_ROW * max(n_rows, 128))
-        return max(EPOCHS, round(steps / np.ceil(n_rows / self._batch_rows(n_rows))))
+        return max(EPOCHS, round(steps / np.ceil(n_rows / size)))
 
     def _layers(self, n_features: int, n_outputs: int) -> tuple[int, ...]:
         encoder = super()._layers(n_features, self.code_size)

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from . import _border
-from ._base import BLOCK, Call, Fitted
+from ._base import BLOCK, Call, Fitted, NetBase
 from ._contamination import EPSILON
 from ._detector import DetectorBase
 from ._flow import FlowStack
@@ -176,7 +176,9 @@ class RobustRealNVPDetector(
     network = None
     dropout = 0.0
     _input_scaler = BendingScaler
-    _automatic = ("batch_size", "max_iter")
+    _automatic = NetBase._automatic | {
+        "max_iter": "as many as make 400 steps, but at least 10"
+    }
 
     def __init__(
         self,
@@ -230,10 +232,10 @@ class RobustRealNVPDetector(
             return max(EPSILON, super()._trimmed_fraction())
         return super()._trimmed_fraction()
 
-    def _epochs(self, n_rows: int, mass: float) -> int:
+    def _epochs(self, n_rows: int, size: int) -> int:
         if self.max_iter != "auto":
             return int(self.max_iter)
-        return max(EPOCHS, -(-STEPS // -(-n_rows // self._batch_rows(n_rows))))
+        return max(EPOCHS, -(-STEPS // -(-n_rows // size)))
 
     def _design(self, row_shape: tuple[int, ...], n_outputs: int) -> dict[str, Any]:
         return {

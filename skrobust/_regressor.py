@@ -9,16 +9,29 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 
-from ._base import Call, Fitted, NetBase
+from . import _border
+from ._base import BATCH, IN_MEMORY, Call, Fitted, NetBase
 from ._compat import with_callbacks
 from ._params import check_composition, check_stopping, documented, keep
 from ._scaling import TargetScaler
 
 Array = NDArray[Any]
 
+# 'auto' batches: a tenth of few rows but at least so many, and up to how many times
+# BATCH rows are asked whether they repeat
+PARTS, SMALLEST, MANY = 10, 128, 100
+EPOCHS, STEPS = 200, 1000  # 'auto' epochs, or as many as make so many steps
+
 
 class RegressorBase(RegressorMixin, NetBase):
     """What all regressors share; a subclass declares its parameters."""
+
+    _automatic = {
+        "batch_size": "a tenth of the weight, as it takes some steps to learn a\n"
+        f"    function, but no fewer than {SMALLEST} different rows (or all rows,\n"
+        f"    if these are fewer) and no more than {BATCH}",
+        "max_iter": f"{EPOCHS}, or as many as make {STEPS} steps if these are more",
+    }
 
     @with_callbacks
     def fit(
@@ -82,6 +95,20 @@ class RegressorBase(RegressorMixin, NetBase):
 
     def _y_options(self) -> dict[str, Any]:
         return {"multi_output": True, "y_numeric": True}
+
+    def _epochs(self, n_rows: int, size: int) -> int:
+        if self.max_iter != "auto":
+            return int(self.max_iter)
+        return max(EPOCHS, -(-STEPS // -(-n_rows // size)))
+
+    def _auto_parts(self, X: Array, target: Array) -> int | None:
+        # rows given twice count once, so that they still act like a weight of two
+        if len(X) > MANY * BATCH or X.nbytes > IN_MEMORY:
+            return None
+        distinct = len(np.unique(_border.target_keys(X, target)))
+        if distinct >= PARTS * BATCH:
+            return None
+        return max(1, min(PARTS, distinct // SMALLEST))
 
     def _learn_targets(self, X: Array, y: Any, weights: Array, call: Call) -> Fitted:
         flat = y.ndim == 1 or y.shape[1] == 1
@@ -191,9 +218,9 @@ class NetRegressor(RegressorBase):
         alpha=1e-4,
         weight_decay=1.0,
         batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=1e-3,
-        max_iter=200,
+        learning_rate="cosine",
+        learning_rate_init=2e-3,
+        max_iter="auto",
         random_state=None,
         tol=1e-4,
         verbose=False,
@@ -202,7 +229,7 @@ class NetRegressor(RegressorBase):
         nesterovs_momentum=True,
         early_stopping=False,
         validation_fraction=0.1,
-        n_iter_no_change=10,
+        n_iter_no_change=None,
         clip_norm=None,
         standardize=True,
         device="auto",

@@ -40,6 +40,8 @@ class Recipe:
     turns : bool
         Whether the networks of a stack step one after the other, each after the
         steps were asked anew, instead of all at once.
+    n_parts : int or None
+        Batches an epoch where these are shares of all weight.
     """
 
     steps: tuple[Step, ...]
@@ -49,6 +51,7 @@ class Recipe:
     weight_decay: float = 0.0
     clip_norm: float | None = None
     turns: bool = False
+    n_parts: int | None = None
 
 
 def reweighting(recipe: Recipe) -> list[Reweight]:

@@ -13,7 +13,7 @@ import skrobust
 # A check asks for few iterations, and some of its data follow no model at all.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-# the inner networks of a meta-estimator, which the checks cannot make smaller
+# networks that are checked as they come elsewhere, or which checks cannot make smaller
 SMALL = {"hidden_layer_sizes": (64,), "max_iter": 100, "learning_rate_init": 0.003}
 
 ESTIMATORS = [
@@ -24,7 +24,7 @@ ESTIMATORS = [
     skrobust.PRLClassifier(),
     skrobust.PRLRegressor(),
     skrobust.PRLClassifier(score="gradient", co_training=True),
-    skrobust.PRLRegressor(score="gradient", co_training=True),
+    skrobust.PRLRegressor(score="gradient", co_training=True, **SMALL),
     skrobust.RCAOutlierDetector(),
     skrobust.RCAOutlierDetector(
         network="vae", imputer="mean", calibration_fraction=0.2, n_networks=3
@@ -44,8 +44,8 @@ ESTIMATORS = [
     skrobust.MoMClassifier(),
     skrobust.MoMRegressor(),
     skrobust.MoMClassifier(selection="increment", n_central=3),
-    skrobust.MoMRegressor(selection="increment", n_blocks=7),
-    skrobust.MoMRegressor(n_blocks=1.0, n_central=0.4, batch_size=0.5),
+    skrobust.MoMRegressor(selection="increment", n_blocks=7, **SMALL),
+    skrobust.MoMRegressor(n_blocks=1.0, n_central=0.4, batch_size=0.5, **SMALL),
     skrobust.MRClassifier(),
     skrobust.MRRegressor(),
     skrobust.MRClassifier(0.01, solver="sgd", every=0.5, max_weight=2.0),

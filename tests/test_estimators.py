@@ -323,6 +323,36 @@ def test_class_weight_is_a_weight_of_rows(name):
     assert np.isfinite(outputs(balanced)).all()
 
 
+@pytest.mark.parametrize("kind", [skrobust.NetRegressor, skrobust.PRLRegressor])
+def test_few_rows_are_cut_by_their_weight(kind):
+    """An epoch has as many steps whether rows are repeated or weighted."""
+    rng = np.random.RandomState(0)
+    X, times = rng.randn(400, 3), rng.randint(0, 3, 400)
+    y, small = X[:, 0] ** 2, {"hidden_layer_sizes": (8,), "max_iter": 4}
+    model = kind(random_state=0, **small).fit(X, y, sample_weight=times)
+    repeated = kind(random_state=0, **small)
+    repeated.fit(np.repeat(X, times, axis=0), np.repeat(y, times))
+    assert_allclose(model.predict(X), repeated.predict(X), rtol=1e-8)
+
+
+def test_automatic_batches_and_epochs():
+    rows = np.arange(6000.0)[:, None]
+    net, mom = skrobust.NetRegressor(), skrobust.MoMRegressor()
+    for n, size, parts, epochs in [
+        (100, 100, 1, 1000),
+        (300, 150, 2, 500),
+        (1000, 143, 7, 200),
+        (2000, 200, 10, 200),
+        (6000, 256, None, 200),
+    ]:
+        assert net._batches(rows[:n], rows[:n]) == (size, parts)
+        assert net._epochs(n, size) == epochs
+        assert mom._batches(rows[:n], rows[:n]) == (min(n, 256), None)
+    same = np.tile(rows[:300], (10, 1))
+    assert net._batches(same, same) == (1500, 2)
+    assert net.set_params(max_iter=7)._epochs(100, 100) == 7
+
+
 # -- few rows, gross rows --------------------------------------------------------
 
 
@@ -770,8 +800,9 @@ def test_warm_start_goes_on_and_a_cold_one_does_not(name):
 
 def test_warm_start_takes_up_the_optimizer_too():
     """Three epochs and three more are six, where nothing is drawn."""
-    whole = make("regressor", batch_size=N, max_iter=6).fit(X, NUMBERS)
-    parts = make("regressor", batch_size=N, max_iter=3, warm_start=True)
+    same = {"batch_size": N, "learning_rate": "constant"}
+    whole = make("regressor", max_iter=6, **same).fit(X, NUMBERS)
+    parts = make("regressor", max_iter=3, warm_start=True, **same)
     parts.fit(X, NUMBERS).fit(X, NUMBERS)
     assert_allclose(parts.predict(X), whole.predict(X), rtol=1e-12)
     assert_allclose(parts.loss_curve_, whole.loss_curve_)
@@ -854,13 +885,14 @@ def test_early_stopping_by_a_fraction_keeps_the_best_weights(name):
 @pytest.mark.parametrize("name", ["classifier", "regressor", "PRL classifier"])
 def test_early_stopping_by_given_rows(name):
     """The weights kept are those of the best epoch on just those rows."""
-    model = make(name, max_iter=30, learning_rate_init=0.02)
+    steps = {"learning_rate": "constant", "learning_rate_init": 0.02}
+    model = make(name, max_iter=30, **steps)
     y = target(model)
     X_val, labels, numbers = data(60, seed=5)
     y_val = NAMES[labels] if "classifier" in name else numbers
     model.fit(X, y, X_val=X_val, y_val=y_val)
     best = int(np.argmax(model.validation_scores_))
-    again = make(name, max_iter=best + 1, learning_rate_init=0.02).fit(X, y)
+    again = make(name, max_iter=best + 1, **steps).fit(X, y)
     assert_allclose(outputs(model), outputs(again))
     if "classifier" in name:
         assert model.score(X_val, y_val) == pytest.approx(max(model.validation_scores_))
@@ -981,15 +1013,16 @@ class StopAfter:
 @pytest.mark.parametrize("name", ["classifier", "regressor", "PRL classifier"])
 def test_a_callback_can_stop_training(name):
     callback = StopAfter(2)
-    model = make(name).set_callbacks(callback)
+    same = {"learning_rate": "constant"}
+    model = make(name, **same).set_callbacks(callback)
     y = target(model)
     model.fit(X, y)
     assert model.n_iter_ == 2
-    shorter = make(name, max_iter=2).fit(X, y)
+    shorter = make(name, max_iter=2, **same).fit(X, y)
     if name != "PRL classifier" or shorter.n_iter_ == 2:
         assert_array_equal(outputs(model), outputs(shorter))
     # what it was shown did not move with the training after it
-    first = make(name, max_iter=1).fit(X, y)
+    first = make(name, max_iter=1, **same).fit(X, y)
     assert_array_equal(callback.shown[0], outputs(first))
     assert_array_equal(callback.shown[1], outputs(model))
 

@@ -252,6 +252,16 @@ def test_left_alone_it_follows_few_rows_and_then_all_near_the_median():
     assert np.median(np.abs(model.predict(X) - y)[~wrong]) < 0.2
 
 
+def test_a_rare_region_of_few_rows_is_learned():
+    """Skewed targets met nearly exactly: with few steps they would be given up."""
+    rng = np.random.RandomState(0)
+    X = rng.uniform(-1, 1, (200, 3))
+    y = np.exp(3 * X[:, 0])
+    model = MoMRegressor(random_state=0).fit(X, y)
+    assert np.mean((model.predict(X) - y) ** 2) < 0.05 * y.var()
+    assert model.inlier_mask_.mean() > 0.9
+
+
 @BOTH
 def test_wrong_labels_are_found(selection):
     X, y, wrong = signal(share=0.15)

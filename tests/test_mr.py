@@ -178,7 +178,8 @@ def test_going_on_is_one_long_fit(task, kind, params):
     if params.get("mixup") or params.get("batch_size"):
         pytest.skip("draws of a second fit are others")
     X, y, _ = noisy(task)
-    settings = {**SMALL, "tol": 0.0, "n_iter_no_change": 100, **params}
+    same = {"tol": 0.0, "n_iter_no_change": 100, "learning_rate": "constant"}
+    settings = {**SMALL, **same, **params}
     long = kind(0.1, **{**settings, "max_iter": 12}).fit(X, y)
     short = kind(0.1, **{**settings, "max_iter": 6}, warm_start=True).fit(X, y)
     short = pickle.loads(pickle.dumps(short)).fit(X, y)
