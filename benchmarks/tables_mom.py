@@ -357,6 +357,8 @@ def summarize(found: pd.DataFrame, table: Any) -> str:
 def over_oracle(mean: pd.DataFrame) -> list[str]:
     """Write errors of estimators as they come over the oracle's."""
     names = [name for name in mean.columns if name.endswith("()")]
+    if "oracle()" not in names:
+        return []
     ratios = mean[names].div(mean["oracle()"], axis=0).drop(columns="oracle()")
     head = "In multiples of the oracle, all with default settings:"
     return [head, "", markdown(ratios.dropna(how="all"), 2), ""]
