@@ -67,8 +67,8 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
     def _steps(self) -> tuple[Any, ...]:
         return tuple(self.steps)
 
-    def _epochs(self, n_rows: int, size: int) -> int:
-        """Largest number of epochs, for so many rows in batches of this size."""
+    def _epochs(self, X: Array, target: Any, size: int) -> int:
+        """Largest number of epochs, in batches of this size."""
         return self.max_iter
 
     def _steps_within(self, n_epochs: int) -> tuple[Any, ...]:
@@ -182,7 +182,7 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         context = Context(self._loss(), progress.n_epochs, progress.stack.generator)
         context.lengths = [] if self._by_change() else None
         size, n_parts = self._batches(X, target)
-        n_epochs = self._epochs(len(X), size)
+        n_epochs = self._epochs(X, target, size)
         recipe = self._recipe(len(X), n_epochs, size)
         recipe.n_parts = n_parts
         n_epochs = 1 if partial else n_epochs

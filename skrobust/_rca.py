@@ -190,9 +190,10 @@ class RCAOutlierDetector(DetectorBase):
         trim = Trim(Ramp(epsilon, round(self.ramp * n_epochs)))
         return (Reweight(chain(trim, Exchange(self.n_networks))),)
 
-    def _epochs(self, n_rows: int, size: int) -> int:
+    def _epochs(self, X: Array, target: Any, size: int) -> int:
         if self.max_iter != "auto":
             return self.max_iter
+        n_rows = len(X)
         # small sets are overfitted by as many steps as large ones need
         steps = min(STEPS, PER_ROW * max(n_rows, 128))
         return max(EPOCHS, round(steps / np.ceil(n_rows / size)))

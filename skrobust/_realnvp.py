@@ -232,10 +232,10 @@ class RobustRealNVPDetector(
             return max(EPSILON, super()._trimmed_fraction())
         return super()._trimmed_fraction()
 
-    def _epochs(self, n_rows: int, size: int) -> int:
+    def _epochs(self, X: Array, target: Any, size: int) -> int:
         if self.max_iter != "auto":
             return int(self.max_iter)
-        return max(EPOCHS, -(-STEPS // -(-n_rows // size)))
+        return max(EPOCHS, -(-STEPS // -(-len(X) // size)))
 
     def _design(self, row_shape: tuple[int, ...], n_outputs: int) -> dict[str, Any]:
         return {

@@ -20,7 +20,13 @@ Array = NDArray[Any]
 # 'auto' batches: a tenth of few rows but at least so many, and up to how many times
 # BATCH rows are asked whether they repeat
 PARTS, SMALLEST, MANY = 10, 128, 100
-EPOCHS, STEPS = 200, 1000  # 'auto' epochs, or as many as make so many steps
+# 'auto' epochs, or as many as make so many steps, but no more than these for each row
+EPOCHS, STEPS, PER_ROW = 200, 1000, 5
+
+
+def _count_distinct(X: Array, target: Array) -> int:
+    """Rows without repeats: a row given twice is to act like a weight of two."""
+    return len(np.unique(_border.target_keys(X, target)))
 
 
 class RegressorBase(RegressorMixin, NetBase):
@@ -30,7 +36,8 @@ class RegressorBase(RegressorMixin, NetBase):
         "batch_size": "a tenth of the weight, as it takes some steps to learn a\n"
         f"    function, but no fewer than {SMALLEST} different rows (or all rows,\n"
         f"    if these are fewer) and no more than {BATCH}",
-        "max_iter": f"{EPOCHS}, or as many as make {STEPS} steps if these are more",
+        "max_iter": f"{EPOCHS}, or as many as make {STEPS} steps if these are more,\n"
+        f"    or {PER_ROW} steps for each different row if rows are few",
     }
 
     @with_callbacks
@@ -96,16 +103,19 @@ class RegressorBase(RegressorMixin, NetBase):
     def _y_options(self) -> dict[str, Any]:
         return {"multi_output": True, "y_numeric": True}
 
-    def _epochs(self, n_rows: int, size: int) -> int:
+    def _epochs(self, X: Array, target: Array, size: int) -> int:
         if self.max_iter != "auto":
             return int(self.max_iter)
-        return max(EPOCHS, -(-STEPS // -(-n_rows // size)))
+        n_batches = -(-len(X) // size)
+        if n_batches * EPOCHS >= STEPS:
+            return EPOCHS
+        steps = min(STEPS, PER_ROW * _count_distinct(X, target))
+        return max(EPOCHS, -(-steps // n_batches))
 
     def _auto_parts(self, X: Array, target: Array) -> int | None:
-        # rows given twice count once, so that they still act like a weight of two
         if len(X) > MANY * BATCH or X.nbytes > IN_MEMORY:
             return None
-        distinct = len(np.unique(_border.target_keys(X, target)))
+        distinct = _count_distinct(X, target)
         if distinct >= PARTS * BATCH:
             return None
         return max(1, min(PARTS, distinct // SMALLEST))

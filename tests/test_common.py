@@ -16,13 +16,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 # networks that are checked as they come elsewhere, or which checks cannot make smaller
 SMALL = {"hidden_layer_sizes": (64,), "max_iter": 100, "learning_rate_init": 0.003}
 
+# as they come but for epochs: a thousand steps would be waited for in each check
+SHORT = {"max_iter": 200}
+
 ESTIMATORS = [
     skrobust.NetClassifier(),
     skrobust.NetRegressor(),
     skrobust.NetOutlierDetector(),
     skrobust.NetOutlierDetector(contamination="auto", calibration_fraction=0.2),
     skrobust.PRLClassifier(),
-    skrobust.PRLRegressor(),
+    skrobust.PRLRegressor(**SHORT),
     skrobust.PRLClassifier(score="gradient", co_training=True),
     skrobust.PRLRegressor(score="gradient", co_training=True, **SMALL),
     skrobust.RCAOutlierDetector(),
@@ -42,12 +45,12 @@ ESTIMATORS = [
     skrobust.RejectRefitRegressor(Ridge(), threshold=4.0, max_rejected=0.1),
     skrobust.RejectRefitClassifier(LogisticRegression(), cv=2, threshold=0.0),
     skrobust.MoMClassifier(),
-    skrobust.MoMRegressor(),
+    skrobust.MoMRegressor(**SHORT),
     skrobust.MoMClassifier(selection="increment", n_central=3),
     skrobust.MoMRegressor(selection="increment", n_blocks=7, **SMALL),
     skrobust.MoMRegressor(n_blocks=1.0, n_central=0.4, batch_size=0.5, **SMALL),
     skrobust.MRClassifier(),
-    skrobust.MRRegressor(),
+    skrobust.MRRegressor(**SHORT),
     skrobust.MRClassifier(0.01, solver="sgd", every=0.5, max_weight=2.0),
     skrobust.MRRegressor(0.01, solver="sgd", criterion="huber", every=2),
     skrobust.MRRegressor(hidden_layer_sizes=(), solver="lstsq"),

@@ -339,18 +339,23 @@ def test_automatic_batches_and_epochs():
     rows = np.arange(6000.0)[:, None]
     net, mom = skrobust.NetRegressor(), skrobust.MoMRegressor()
     for n, size, parts, epochs in [
-        (100, 100, 1, 1000),
+        (20, 20, 1, 200),
+        (100, 100, 1, 500),
+        (200, 200, 1, 1000),
         (300, 150, 2, 500),
         (1000, 143, 7, 200),
         (2000, 200, 10, 200),
         (6000, 256, None, 200),
     ]:
         assert net._batches(rows[:n], rows[:n]) == (size, parts)
-        assert net._epochs(n, size) == epochs
+        assert net._epochs(rows[:n], rows[:n], size) == epochs
         assert mom._batches(rows[:n], rows[:n]) == (min(n, 256), None)
     same = np.tile(rows[:300], (10, 1))
     assert net._batches(same, same) == (1500, 2)
-    assert net.set_params(max_iter=7)._epochs(100, 100) == 7
+    assert net._epochs(same[:3000], same[:3000], 1500) == 500
+    few = np.tile(rows[:60], (2, 1))
+    assert net._epochs(few, few, 120) == net._epochs(few[:60], few[:60], 60) == 300
+    assert net.set_params(max_iter=7)._epochs(rows, rows, 256) == 7
 
 
 # -- few rows, gross rows --------------------------------------------------------
