@@ -185,7 +185,9 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         n_epochs = self._epochs(X, target, size)
         recipe = self._recipe(len(X), n_epochs, size)
         recipe.n_parts = n_parts
-        n_epochs = 1 if partial else n_epochs
+        if partial:  # a stream has no last epoch to slow down for
+            first, n_epochs = recipe.learning_rate(0), 1
+            recipe.learning_rate = lambda epoch: first
         watch = self._watch(data, progress, held_out, about, n_epochs, partial)
         total, place = w, np.arange(len(w))
         if progress.stack.has_modes and self._keeps_repeats(recipe, X):

@@ -22,6 +22,7 @@ class Adam:
         self.mean, self.square = torch.zeros_like(theta), torch.zeros_like(theta)
         # the fused kernel wants its step count as a float32 tensor on the device
         self.count = torch.zeros((), dtype=torch.float32, device=theta.device)
+        self.one = torch.ones_like(self.count)  # adding a Python number costs more
         self.counts = True
         self._parts: list[Adam] = []
 
@@ -41,7 +42,7 @@ class Adam:
     def step(self, theta: Tensor, grad: Tensor, lr: float) -> None:
         """Move ``theta`` in place."""
         if self.counts:
-            self.count += 1
+            self.count.add_(self.one)
         try:
             torch._fused_adam_(
                 [theta],

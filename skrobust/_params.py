@@ -224,7 +224,8 @@ batch_size : int, float, default={batch_size}
     fraction of each. Batches are balanced to one row; rows that all fit one batch
     keep their order.
 learning_rate : {'constant', 'cosine'}, default={learning_rate}
-    'cosine' lets the step size fall to zero over ``max_iter`` epochs.
+    'cosine' lets the step size fall to zero over ``max_iter`` epochs. It stays
+    constant in ``partial_fit``: a stream has no last epoch.
 learning_rate_init : float, default={learning_rate_init}
     Step size at the start.
 max_iter : int, default={max_iter}
@@ -255,7 +256,8 @@ validation_fraction : float, default=0.1
     Part of the rows held out, in (0, 1).""",
     "border_parameters": """
 n_iter_no_change : int or None, default={n_iter_no_change}
-    Epochs without improvement before training ends; None: never before ``max_iter``.
+    Epochs without improvement before training ends; None: never before ``max_iter``,
+    and early stopping then only keeps the best weights.
 clip_norm : float, default=None
     Largest norm of the gradient of a batch; longer ones are scaled back.
 standardize : bool, default=True

@@ -845,6 +845,23 @@ def test_partial_fit_knows_the_classes_it_was_told():
     assert_array_equal(outputs(model), said)
 
 
+@every
+def test_partial_fit_takes_constant_steps(name):
+    said = []
+    for rate in ("constant", "cosine"):
+        model = make(name, learning_rate=rate, max_iter=3)
+        y = target(model)
+        classes = [NAMES] if "lassifier" in name else []
+        for _ in range(5):
+            model.partial_fit(X, y, *classes)
+        said.append(outputs(model))
+    assert_array_equal(*said)
+    model = make(name, max_iter=3, learning_rate="constant")
+    slow = clone(model).set_params(learning_rate="cosine")
+    y = target(model)  # a fit does slow down
+    assert model.fit(X, y).loss_curve_ != slow.fit(X, y).loss_curve_
+
+
 def test_partial_fit_learns():
     model = make("PRL classifier", learning_rate_init=0.01)
     for _ in range(30):
