@@ -1,47 +1,34 @@
-"""What the three public bases share: fit, partial_fit, prediction, persistence."""
+"""How every network of the house is fitted, in one call or in parts."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from numpy.typing import NDArray
+from sklearn.utils.validation import validate_data
 
 from . import _border
 from ._batch import Rows
-from ._building import build_stack, merge_equal_rows, to_tensor
-from ._compat import CallbackSupportMixin, Silence
+from ._building import merge_equal_rows, to_tensor
+from ._compat import Silence
+from ._fitted import FittedNet
+from ._hooks import Call, Hooks
 from ._optim import SGD, Adam
-from ._params import check_network
 from ._progress import Progress, Watch, run_epochs
-from ._scaling import BLOCK, InputScaler
+from ._scaling import BLOCK
 from ._train import Recipe, posterior, reweighting
-from .criteria import Loss, as_loss
 from .steps import Context, Reweight
 
 Array = NDArray[Any]
 
 IN_MEMORY = 2**30  # bytes of X above which rows are read batch by batch
-BATCH = 256  # rows, where nothing is said
-
-Fitted = dict[str, Any]  # attributes by name
 
 
-class Call(NamedTuple):
-    """How a fit was called."""
-
-    resume: bool  # there is an earlier fit to go on from
-    partial: bool
-    classes: Any
-
-
-class NetBase(CallbackSupportMixin, BaseEstimator):
+class NetBase(Hooks, FittedNet):
     """Common ground of the bases; not an estimator by itself."""
 
     # where the "?" on an estimator's HTML page leads
@@ -50,100 +37,6 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         "https://skrobust.readthedocs.io/en/latest/generated/"
         "{estimator_module}.{estimator_name}.html"
     )
-
-    _named_networks: tuple[str, ...] = ()  # strings that `network` may be
-
-    # -- what a method declares --------------------------------------------------
-    _input_scaler = InputScaler  # scales inputs and comes back from a stored state
-    # counts that may be "auto", and what they are then
-    _automatic = {"batch_size": f"{BATCH}, or all rows if these are fewer"}
-
-    def _build(
-        self, design: dict[str, Any], seed: int, dtype: torch.dtype, device: Any
-    ) -> Any:
-        """Build the networks of a design with fresh weights."""
-        return build_stack(design, seed, dtype, device)
-
-    def _steps(self) -> tuple[Any, ...]:
-        return tuple(self.steps)
-
-    def _epochs(self, X: Array, target: Any, size: int) -> int:
-        """Largest number of epochs, in batches of this size."""
-        return self.max_iter
-
-    def _steps_within(self, n_epochs: int) -> tuple[Any, ...]:
-        """Return the steps of a method whose schedule depends on all epochs."""
-        return self._steps()
-
-    def _verdict(self) -> tuple[Any, ...] | None:
-        """Return the steps that say who is trusted in the end; None: those trained."""
-        return None
-
-    def _networks(self) -> int:
-        return self.n_networks
-
-    def _by_change(self) -> bool:
-        """Whether training ends with a short step instead of a flat loss."""
-        return False
-
-    def _loss(self) -> Loss:
-        return as_loss(self.criterion)
-
-    def _check_params(self) -> None:
-        check_network(self)
-        self._loss()
-
-    def _layers(self, n_features: int, n_outputs: int) -> tuple[int, ...]:
-        sizes = self.hidden_layer_sizes
-        hidden = tuple(sizes) if isinstance(sizes, tuple | list) else (sizes,)
-        return (n_features, *hidden, n_outputs)
-
-    # -- what a task declares ----------------------------------------------------
-    def _y_options(self) -> dict[str, Any]:
-        """Options of validate_data about y."""
-        return {}
-
-    def _learn_targets(self, X: Array, y: Any, weights: Array, call: Call) -> Fitted:
-        """Return fitted attributes about the targets."""
-        raise NotImplementedError
-
-    def _encode(self, y: Any, about: dict[str, Any]) -> Any:
-        """Targets as the loss wants them, an array or None."""
-        raise NotImplementedError
-
-    def _class_weights(self, y: Any) -> Any:
-        return 1.0
-
-    def _score_outputs(self, outputs: Array, target: Array) -> float:
-        """Robust validation score of outputs (K, n, n_outputs)."""
-        raise NotImplementedError
-
-    def _auto_parts(self, X: Array, target: Any) -> int | None:
-        """Batches an epoch if ``batch_size`` is "auto"; None: batches of BATCH rows."""
-        return None
-
-    def _batches(self, X: Array, target: Any) -> tuple[int, int | None]:
-        """Rows of a batch; batches an epoch where they are shares of all weight."""
-        size, parts = self.batch_size, None
-        if isinstance(size, float):
-            # a hair less: a tenth makes ten batches, whatever the last digit
-            parts = int(np.ceil(1 / size - 1e-9))
-        elif size == "auto":
-            size, parts = BATCH, self._auto_parts(X, target)
-        return (min(size, len(X)) if parts is None else -(-len(X) // parts)), parts
-
-    def _prepare(self, X: Array, weights: Array, resume: bool) -> tuple[Array, Array]:
-        """Rows and weights to train with: 0 for rows that training is not to see."""
-        return X, weights
-
-    def _settle(
-        self, rows: Rows, progress: Progress, recipe: Recipe, X: Array, partial: bool
-    ) -> Recipe:
-        """Settle what depends on the rows; called before training starts."""
-        return recipe
-
-    def _finish(self, X: Array, weights: Array) -> None:
-        """Compute further fitted attributes from the rows and weights given."""
 
     # -- fitting -----------------------------------------------------------------
     def _fit(self, X: Any, y: Any, sample_weight: Any, **options: Any) -> Any:
@@ -426,69 +319,3 @@ class NetBase(CallbackSupportMixin, BaseEstimator):
         self.sample_weight_[used] = final
         self.inlier_mask_ = np.zeros(n, dtype=bool)
         self.inlier_mask_[used] = final > 0.5 * prior
-
-    # -- using a fitted estimator ------------------------------------------------
-    def _check_new(self, X: ArrayLike) -> Array:
-        check_is_fitted(self)
-        X = _border.to_numpy(X)
-        return validate_data(self, X, **self._X_options(), reset=False)
-
-    def _outputs(self, X: ArrayLike) -> Array:
-        """Return the outputs of each network for X, float64 (K, n, n_outputs)."""
-        return self._apply(self._check_new(X), self._stack, self._scaler)
-
-    def _apply(
-        self,
-        X: Array,
-        stack: Any,
-        scaler: InputScaler | None,
-        read: Callable[[Any, torch.Tensor], torch.Tensor] | None = None,
-    ) -> Array:
-        """Return a stack's outputs, or what ``read(outputs, inputs)`` makes of them."""
-        blocks = []
-        with _border.few_threads(stack.theta.numel() * BLOCK):
-            for start in range(0, len(X), BLOCK):
-                x = to_tensor(X[start : start + BLOCK], scaler, stack)
-                out = stack.predict(x)
-                out = out if read is None else read(out, x)
-                blocks.append(out.double().cpu().numpy())
-        return np.concatenate(blocks, axis=1)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Whether a fit has ended."""
-        return hasattr(self, "_stack")
-
-    def __sklearn_tags__(self) -> Any:
-        """Describe the estimator to scikit-learn."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = callable(self.network)
-        return tags
-
-    # -- persistence -------------------------------------------------------------
-    def __getstate__(self) -> dict[str, Any]:
-        """Return a state of NumPy arrays, so that it loads on any machine."""
-        state = dict(super().__getstate__())
-        if "_stack" in state:
-            stack = state.pop("_stack")
-            state["_stack_state"] = stack.state()
-            state["_stack_dtype"] = str(stack.theta.dtype).removeprefix("torch.")
-            scaler = state["_scaler"]
-            state["_scaler"] = None if scaler is None else dict(vars(scaler))
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Rebuild the networks from a stored state."""
-        state = dict(state)
-        arrays, dtype = state.pop("_stack_state", None), state.pop("_stack_dtype", "")
-        super().__setstate__(state)
-        if arrays is None:
-            return
-        if self._scaler is not None:
-            self._scaler = self._input_scaler(**self._scaler)
-        try:
-            device = _border.pick_device(self.device)
-        except ValueError:  # fitted on a device that this machine does not have
-            device = torch.device("cpu")
-        kind = torch.float32 if device.type == "mps" else getattr(torch, dtype)
-        self._stack = self._build(self._stack_design, 0, kind, device)
-        self._stack.load(arrays)

@@ -13,8 +13,9 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from ._base import Call, Fitted, NetBase
+from ._base import NetBase
 from ._compat import with_callbacks
+from ._hooks import Call, Fitted
 from ._params import check_composition, check_stopping, documented, keep
 
 Array = NDArray[Any]

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ._base import Call, Fitted, NetBase
+from ._base import NetBase
 from ._batch import Batch
 from ._compat import with_callbacks
 from ._contamination import (
@@ -20,6 +20,7 @@ from ._contamination import (
     held_out,
     threshold,
 )
+from ._hooks import Call, Fitted
 from ._params import (
     check_composition,
     documented,

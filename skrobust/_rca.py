@@ -11,10 +11,11 @@ from sklearn.base import clone
 from sklearn.impute import SimpleImputer
 
 from . import _border
-from ._base import Call, Fitted, NetBase
+from ._base import NetBase
 from ._building import to_tensor
 from ._detector import DetectorBase
 from ._ensemble import Read, mean_over_passes
+from ._hooks import Call, Fitted
 from ._params import (
     documented,
     is_number,

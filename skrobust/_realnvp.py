@@ -13,10 +13,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from . import _border
-from ._base import BLOCK, Call, Fitted, NetBase
+from ._base import NetBase
 from ._contamination import EPSILON
 from ._detector import DetectorBase
 from ._flow import FlowStack
+from ._hooks import Call, Fitted
 from ._optim import SpectralNorm
 from ._params import (
     documented,
@@ -28,7 +29,7 @@ from ._params import (
     require_number,
 )
 from ._progress import Progress
-from ._scaling import BendingScaler
+from ._scaling import BLOCK, BendingScaler
 from .criteria import Loss, NegativeLogLikelihood
 from .rules import Ramp, Trim
 from .steps import Jitter, Reweight

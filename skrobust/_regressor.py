@@ -10,8 +10,9 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 
 from . import _border
-from ._base import BATCH, IN_MEMORY, Call, Fitted, NetBase
+from ._base import IN_MEMORY, NetBase
 from ._compat import with_callbacks
+from ._hooks import BATCH, Call, Fitted
 from ._params import check_composition, check_stopping, documented, keep
 from ._scaling import TargetScaler
 

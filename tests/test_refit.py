@@ -106,7 +106,7 @@ def test_a_first_stage_that_memorises_is_judged_on_rows_it_has_not_seen(draw):
     model = (
         RejectRefitRegressor(KNeighborsRegressor(1), random_state=0)
         if draw is lines
-        else RejectRefitClassifier(DecisionTreeClassifier(random_state=0))
+        else RejectRefitClassifier(DecisionTreeClassifier(), random_state=0)
     ).fit(X, y)
     # in sample, both would be right about every row
     assert (~model.inlier_mask_[:15]).mean() > 0.8
