@@ -172,8 +172,18 @@ class Rows:
         # equal weights make the mass of a batch a plain number, not a sum
         even = bool((weights == weights[0]).all())
         self.unit = float(weights[0]) if even else None
-        # what a rule that judges all rows made of the weights, (K, n)
-        self.revised: Tensor | None = None
+        self.revised = None
+
+    @property
+    def revised(self) -> Tensor | None:
+        """What a rule that judges all rows made of their weights, (K, n), or None."""
+        return self._revised
+
+    @revised.setter
+    def revised(self, weights: Tensor | None) -> None:
+        self._revised = weights
+        # rules may keep more digits than batches need: rounded once, not in each
+        self._served = None if weights is None else weights.to(self.weights.dtype)
 
     def part(self, mask: Tensor) -> Rows:
         """Return some of the rows, with their own weights."""
@@ -186,10 +196,10 @@ class Rows:
 
     def _batch(self, index: Tensor, x: Tensor, y: Tensor | None, own: Tensor) -> Batch:
         mass = None if self.unit is None else self.unit * own.shape[-1]
-        if self.revised is None:
+        if self._served is None:
             return Batch(x, y, own, mass)
-        weights = self.revised.index_select(-1, index.to(own.device))
-        return Batch(x, y, weights.to(own.dtype), None, own, mass)
+        weights = self._served.index_select(-1, index.to(own.device))
+        return Batch(x, y, weights, None, own, mass)
 
     def take(self, index: Tensor) -> Batch:
         """Return the rows of ``index`` (on the CPU) as one batch."""

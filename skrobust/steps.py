@@ -157,7 +157,7 @@ class SmoothLabels:
         """Return the batch with soft targets."""
         amount = at_epoch(self.amount, context.epoch)
         y: Any = batch.y
-        return batch.replaced(y=(1 - amount) * y + amount / y.shape[-1])
+        return batch.replaced(y=(y * (1 - amount)).add_(amount / y.shape[-1]))
 
 
 @dataclass(frozen=True)
