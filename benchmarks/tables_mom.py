@@ -11,14 +11,13 @@ clean and with a quarter of gross target errors.
     python benchmarks/tables_mom.py                     # 20 data sets, as the paper
     python benchmarks/tables_mom.py --table 3 --seeds 1 # one table, one data set
 
-A data set takes half a minute to a minute a row on a quiet core, so the quick run two
-to three hours. It looks at three numbers of blocks for increments and three thresholds
-of Huber's loss instead of six. Each fit is
-written to benchmarks/results/mom.csv as soon as it has ended, and a run goes on from
-what that file holds. mom.md is made of it: mean errors against the truth, over the
-variance of the truth, and the same as multiples of the median of means on clean data
-(the paper's unit) with the paper's figures beside them. The real sets need the data
-home (environment variable SKROBUST_DATA).
+A data set takes about half a minute a row on a quiet core, so the quick run not quite
+two hours. It looks at three numbers of blocks for increments and three thresholds of
+Huber's loss instead of six. Each fit is written to benchmarks/results/mom.csv as soon
+as it has ended, and a run goes on from what that file holds. mom.md is made of it: mean
+errors against the truth, over the variance of the truth, and the same as multiples of
+the median of means on clean data (the paper's unit) with the paper's figures beside
+them. The real sets need the data home (environment variable SKROBUST_DATA).
 
 "Best" settings (number of blocks, trimmed share, Huber's threshold) are the best on
 the test rows, as in the paper; "cross-validated" ones are chosen by a robust score on
@@ -349,8 +348,8 @@ def summarize(found: pd.DataFrame, table: Any) -> str:
         return "\n".join([*parts, "The paper:", "", markdown(theirs, 1), ""])
     if "100 %" in rows and "MoM increment" in names:
         parts += ["In multiples of median of means (increment) on clean data:", ""]
-        kept = [c for c in mean.columns if not c.endswith("()") and c != "data sets"]
-        scaled = mean[kept] / mean.loc["100 %", "MoM increment"]
+        errors = mean.drop(columns="data sets")
+        scaled = errors / mean.loc["100 %", "MoM increment"]
         parts += [markdown(scaled.join(theirs), 2), ""]
     return "\n".join(parts + over_oracle(mean))
 
