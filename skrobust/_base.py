@@ -111,13 +111,6 @@ class NetBase(Hooks, FittedNet):
             return validate_data(self, X, **options), None
         return validate_data(self, X, y, **options)
 
-    def _needs_y(self) -> bool:
-        return True
-
-    def _X_options(self) -> dict[str, Any]:
-        allow_nd = callable(self.network)
-        return {"dtype": [np.float64, np.float32], "allow_nd": allow_nd}
-
     def _given_validation(self, X_val: Any, y_val: Any, about: dict[str, Any]) -> Any:
         if X_val is None and y_val is None:
             return None

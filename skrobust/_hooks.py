@@ -82,6 +82,14 @@ class Hooks:
         return (n_features, *hidden, n_outputs)
 
     # -- what a task declares ----------------------------------------------------
+    def _X_options(self) -> dict[str, Any]:
+        """Options of validate_data about X."""
+        allow_nd = callable(self.network)
+        return {"dtype": [np.float64, np.float32], "allow_nd": allow_nd}
+
+    def _needs_y(self) -> bool:
+        return True
+
     def _y_options(self) -> dict[str, Any]:
         """Options of validate_data about y."""
         return {}

@@ -277,7 +277,7 @@ class MLPStack:
             self._ones[n] = self.theta.new_ones(self.n_networks, 1, n)
         ones = self._ones[n]
         for a, delta, gw, gb in grads:
-            torch.bmm(delta.transpose(1, 2), a, out=gw)
+            torch.bmm(delta.mT, a, out=gw)
             torch.bmm(ones, delta, out=gb)  # a sum over rows, in half the time
 
     def networks(self) -> list[MLPStack]:
