@@ -94,8 +94,8 @@ class Batch:
         if stack.has_modes:  # then it is another forward pass that is descended
             return batch
         for key, known in self._memo.items():
-            if isinstance(key, tuple):  # losses and their derivative
-                batch._memo[key] = tuple(take(t, 1) for t in known)
+            if isinstance(key, tuple):  # a loss's derivative
+                batch._memo[key] = take(known, 1)
             elif (tape := known.narrowed(take)) is not None:
                 batch._memo[key] = tape
         return batch
@@ -124,15 +124,13 @@ class Batch:
             tape = self._memo[mode] = stack.forward(self.x, training=mode)
         return tape
 
-    def loss(
-        self, stack: Any, loss: Any, training: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """Losses (K, n) and their derivative by the output (K, n, n_outputs)."""
+    def gradient(self, stack: Any, loss: Any, training: bool = False) -> Tensor:
+        """Differentiate the rows' losses by the output: (K, n, n_outputs)."""
         key = (loss, training and stack.has_modes)
         known = self._memo.get(key)
         if known is None:
-            output, target = self.tape(stack, training).output, loss.target(self)
-            known = self._memo[key] = loss.value_and_gradient(output, target)
+            output = self.tape(stack, training).output
+            known = self._memo[key] = loss.gradient(output, loss.target(self))
         return known
 
 

@@ -153,7 +153,7 @@ class MLPStack:
     def _bind(self, theta: Tensor, grad: Tensor | None = None) -> None:
         self.theta = theta
         self.grad = torch.zeros_like(theta) if grad is None else grad
-        self._rooms: dict[tuple[str, int, int], Tensor] = {}
+        self._rooms: dict[tuple[str, int], list[Tensor]] = {}
         self._alone: list[MLPStack] = []
         self._ones: dict[int, Tensor] = {}
         self._masks: dict[int, tuple[Tensor, list[Tensor]]] = {}
@@ -173,19 +173,15 @@ class MLPStack:
         self._Wt = [w.mT for w in self._W]
         self._gW, self._gb = self._grads[:n_layers], self._grads[n_layers:]
 
-    def _room(self, kind: str, layer: int, n: int) -> Tensor:
-        """Return memory for n rows of a layer, the same in every step.
+    def _room(self, kind: str, n: int) -> list[Tensor]:
+        """Return memory for n rows of every hidden layer, the same in every step.
 
-        Fresh memory for each large tensor costs page faults in each step. Negative
-        layers are for what flows backwards.
+        Fresh memory for each large tensor costs page faults in each step.
         """
-        key = (kind, layer, n)
-        room = self._rooms.get(key)
+        room = self._rooms.get((kind, n))
         if room is None:
-            shape = (self.n_networks, n, self.sizes[abs(layer)])
-            room = self._rooms[key] = torch.empty(
-                shape, dtype=self.theta.dtype, device=self.theta.device
-            )
+            new, k = self.theta.new_empty, self.n_networks
+            room = self._rooms[kind, n] = [new(k, n, u) for u in self.sizes[1:-1]]
         return room
 
     def forward(self, x: Tensor, *, training: bool) -> _MLPTape:
@@ -193,15 +189,15 @@ class MLPStack:
         drops = training and self.droppable
         kind = tape.kind = "train" if drops else "eval"
         masks = self._draw_masks(n) if drops else []
-        for layer, (w, b) in enumerate(zip(self._Wt[:-1], self._b[:-1], strict=True)):
+        dropped = self._room("dropped", n) if drops else []
+        for layer, room in enumerate(self._room(kind, n)):
             tape.inputs.append(a)
-            z = torch.baddbmm(b, a, w, out=self._room(kind, layer + 1, n))
+            z = torch.baddbmm(self._b[layer], a, self._Wt[layer], out=room)
             a = self._act.apply_(z)
             if drops:
                 # the slope needs the activation before the mask: keep both
                 tape.masks.append((masks[layer], a))
-                out = self._room("dropped", layer + 1, n)
-                a = torch.mul(a, masks[layer], out=out)
+                a = torch.mul(a, masks[layer], out=dropped[layer])
         tape.inputs.append(a)
         tape.output = torch.baddbmm(self._b[-1], a, self._Wt[-1])
         return tape
@@ -242,9 +238,9 @@ class MLPStack:
         """Return the loss's derivative by every layer's pre-activation."""
         if tape.pulled is not gradient:
             deltas, delta = [gradient], gradient
+            room = self._room(tape.kind + " back", gradient.shape[1])
             for layer in range(len(self._W) - 1, 0, -1):
-                room = self._room(tape.kind, -layer, gradient.shape[1])
-                upstream = torch.bmm(delta, self._W[layer], out=room)
+                upstream = torch.bmm(delta, self._W[layer], out=room[layer - 1])
                 result = tape.inputs[layer]
                 if tape.masks:
                     mask, result = tape.masks[layer - 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ from ._turns import Team
 from .steps import Context, Reweight, Step
 
 TINY, HUGE = 1e-30, 1e30
+ROWS_TOGETHER = 8192
+
+Followed = tuple[Tensor, Any, Tensor]
 
 
 class Diverged(ArithmeticError):
@@ -61,10 +65,10 @@ def reweighting(recipe: Recipe) -> list[Reweight]:
 
 def train_batch(
     stack: Any, batch: Batch, optimizer: Any, recipe: Recipe, context: Context
-) -> tuple[Tensor, Tensor]:
-    """Take one step; return the rows' losses (K, n) and shares, (K, n) or (1, n).
+) -> Followed:
+    """Take one step; return outputs (K, n, c), targets and shares (K, n) or (1, n).
 
-    Rows without weight may be left out of both.
+    Rows without weight may be left out of all three.
     """
     prior = _mass(batch.own_mass, batch, context)
     if not recipe.turns:
@@ -80,8 +84,7 @@ def train_batch(
         own = seen.of_network(k)
         done.append(_descend(player, own, optimizers[k], prior, recipe, context))
         team.moved(k)
-    values, shares = zip(*done, strict=True)
-    return torch.cat(values, -1), torch.cat(shares, -1)
+    return _joined(done)
 
 
 def _descend(
@@ -91,22 +94,29 @@ def _descend(
     mass: Any,
     recipe: Recipe,
     context: Context,
-) -> tuple[Tensor, Tensor]:
-    """Follow the weighted gradient; return losses and shares."""
+) -> Followed:
+    """Follow the weighted gradient."""
     before = None if context.lengths is None else stack.theta.clone()
     # on a GPU the host would have to wait to learn which rows those are
     if batch.sparse and len(batch.weights) == 1 and batch.x.device.type == "cpu":
         batch = batch.narrowed(stack)
     lr = recipe.learning_rate(context.epoch)
-    values, gradient = batch.loss(stack, context.loss, training=True)
-    shares = _shares(batch, context)
-    stack.backward(batch.tape(stack, training=True), gradient, shares)
+    gradient = batch.gradient(stack, context.loss, training=True)
+    tape, shares = batch.tape(stack, training=True), _shares(batch, context)
+    stack.backward(tape, gradient, shares)
     context.comm.add_up(stack.grad)
     _regularize(stack, mass, recipe, lr)
     optimizer.step(stack.theta, stack.grad, lr)
     if before is not None and context.lengths is not None:
         context.lengths.append(torch.dist(stack.theta, before))
-    return values, shares
+    return tape.output, context.loss.target(batch), shares
+
+
+def _joined(done: list[Followed]) -> Followed:
+    """Return the rows of several batches as those of one."""
+    outputs, targets, shares = zip(*done, strict=True)
+    target = None if targets[0] is None else torch.cat(targets, -2)
+    return torch.cat(outputs, -2), target, torch.cat(shares, -1)
 
 
 def _mass(mass: Any, batch: Batch, context: Context) -> Any:
@@ -123,8 +133,8 @@ def _shares(batch: Batch, context: Context) -> Tensor:
     mass = batch.mass
     mass = batch.weights.sum(-1, keepdim=True) if mass is None else mass
     mass = _mass(mass, batch, context)
-    if isinstance(mass, float):
-        return batch.weights * (1 / mass)
+    if isinstance(mass, float):  # all weights are equal
+        return batch.weights.new_full(batch.weights.shape, 1 / len(batch.x))
     return batch.weights / mass.clamp_min(TINY)
 
 
@@ -141,7 +151,7 @@ def _regularize(stack: Any, mass: Any, recipe: Recipe, lr: float) -> None:
     elif recipe.alpha:
         grads.addcmul_(weights, recipe.alpha / mass.clamp(min=TINY))
     if recipe.weight_decay:
-        weights.mul_(1 - lr * recipe.weight_decay)
+        weights.add_(weights, alpha=-lr * recipe.weight_decay)
 
 
 def train_epoch(
@@ -160,20 +170,35 @@ def train_epoch(
         hold what they held before this epoch.
     """
     memory = [(t, t.clone()) for t in (*stack.memory(), *optimizer.memory())]
+    total, n_batches, ahead = stack.theta.new_zeros(()), 0, iter(batches)
+    together = max(1, ROWS_TOGETHER // recipe.batch_size)
     with stack.mode():
-        done = [train_batch(stack, b, optimizer, recipe, context) for b in batches]
-        values, shares = (torch.cat(parts, -1) for parts in zip(*done, strict=True))
-        # a rejected row's loss may be anything, a followed one's must be a number
-        unsound = ((shares > 0) & ~torch.isfinite(values)).any()
-        total = (shares * values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)).sum()
-        total = context.comm.add_up(total.masked_fill(unsound, torch.nan))
+        while done := [
+            train_batch(stack, batch, optimizer, recipe, context)
+            for batch in islice(ahead, together)
+        ]:
+            total, n_batches = total + _lost(done, context), n_batches + len(done)
+        total = context.comm.add_up(total)
     # the one place in an epoch where the host waits for the device
-    mean = float(total) / len(done) / stack.n_networks
+    mean = float(total) / n_batches / stack.n_networks
     if not (abs(mean) < HUGE and bool(torch.isfinite(stack.theta).all())):
         for tensor, before in memory:
             tensor.copy_(before)
         raise Diverged
     return mean
+
+
+def _lost(done: list[Followed], context: Context) -> Tensor:
+    """Return the weighted loss of some steps; NaN if a followed row's is no number.
+
+    Steps need its derivative only, so it is left for many steps together.
+    """
+    output, target, shares = _joined(done)
+    values = context.loss.value(output, target)
+    # a rejected row's loss may be anything
+    unsound = ((shares > 0) & ~torch.isfinite(values)).any()
+    total = (shares * values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)).sum()
+    return total.masked_fill(unsound, torch.nan)
 
 
 def drawn(

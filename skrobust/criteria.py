@@ -65,8 +65,8 @@ class Loss:
         """Return what the outputs are compared with: ``y``, unless overridden."""
         return batch.y
 
-    def value_and_gradient(self, output: Tensor, target: Any) -> tuple[Tensor, Tensor]:
-        """Losses (K, n) and their derivative by the output (K, n, n_outputs).
+    def gradient(self, output: Tensor, target: Any) -> Tensor:
+        """Differentiate the losses by the output: (K, n, n_outputs).
 
         The default differentiates ``value`` alone, never the network.
         """
@@ -77,13 +77,11 @@ class Loss:
             values = self.value(leaf, target)
             (gradient,) = torch.autograd.grad(values.sum(), leaf)
         # a row may be rejected for such a derivative, but never followed
-        return values.detach(), gradient.nan_to_num_(0.0, 0.0, 0.0)
+        return gradient.nan_to_num_(0.0, 0.0, 0.0)
 
     def __call__(self, stack: Any, batch: Batch) -> Tensor:
         """Loss of each row of a batch, (K, n)."""
-        if stack.has_modes:  # training does not come back to these outputs
-            return self.value(batch.tape(stack).output, self.target(batch))
-        return batch.loss(stack, self)[0]
+        return self.value(batch.tape(stack).output, self.target(batch))
 
 
 @dataclass(frozen=True)
@@ -97,12 +95,8 @@ class CrossEntropy(Loss):
     def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
         return (target * torch.log_softmax(output, -1)).sum(-1).neg_()
 
-    def value_and_gradient(  # noqa: D102
-        self, output: Tensor, target: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        log_p = torch.log_softmax(output, -1)
-        gradient = log_p.exp().sub_(target)
-        return torch.linalg.vecdot(log_p, target).neg_(), gradient
+    def gradient(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        return torch.softmax(output, -1).sub_(target)
 
 
 @dataclass(frozen=True)
@@ -144,11 +138,8 @@ class SquaredError(Loss):
     def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
         return (output - target).square().mean(-1)
 
-    def value_and_gradient(  # noqa: D102
-        self, output: Tensor, target: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        residual = output - target
-        return residual.square().mean(-1), residual.mul_(2 / residual.shape[-1])
+    def gradient(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        return (output - target).mul_(2 / output.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -157,6 +148,9 @@ class AbsoluteError(Loss):
 
     def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
         return (output - target).abs().mean(-1)
+
+    def gradient(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        return (output - target).sign_().div_(output.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -178,6 +172,10 @@ class Huber(Loss):
         inner = r.clamp(max=self.delta)
         return (inner * (2 * r - inner)).mean(-1)
 
+    def gradient(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        pull = (output - target).clamp_(-self.delta, self.delta)
+        return pull.mul_(2 / output.shape[-1])
+
 
 @dataclass(frozen=True)
 class NegativeLogLikelihood(Loss):
@@ -186,10 +184,8 @@ class NegativeLogLikelihood(Loss):
     def value(self, output: Tensor, target: Any) -> Tensor:  # noqa: D102
         return -output.squeeze(-1)
 
-    def value_and_gradient(  # noqa: D102
-        self, output: Tensor, target: Any
-    ) -> tuple[Tensor, Tensor]:
-        return self.value(output, target), torch.full_like(output, -1)
+    def gradient(self, output: Tensor, target: Any) -> Tensor:  # noqa: D102
+        return torch.full_like(output, -1)
 
 
 @dataclass(frozen=True)
@@ -220,7 +216,7 @@ class VariationalError(ReconstructionError):
         excess = mean.square() + log_variance.exp() - log_variance - 1
         return super().value(output[..., :d], target) + excess.sum(-1) / d
 
-    value_and_gradient = Loss.value_and_gradient
+    gradient = Loss.gradient
 
 
 @dataclass(frozen=True)
@@ -281,7 +277,7 @@ class LossLayer:
     loss: Loss | None = None
 
     def __call__(self, stack: Any, batch: Batch) -> Tensor:  # noqa: D102
-        return torch.linalg.vector_norm(batch.loss(stack, self.loss)[1], dim=-1)
+        return torch.linalg.vector_norm(batch.gradient(stack, self.loss), dim=-1)
 
     def bound(self, loss: Loss) -> LossLayer:
         """Return the score with its loss filled in."""
@@ -304,7 +300,7 @@ class GradientNorm:
     loss: Loss | None = None
 
     def __call__(self, stack: Any, batch: Batch) -> Tensor:  # noqa: D102
-        gradient = batch.loss(stack, self.loss)[1]
+        gradient = batch.gradient(stack, self.loss)
         return stack.gradient_norms(batch.tape(stack), gradient)
 
     def bound(self, loss: Loss) -> GradientNorm:

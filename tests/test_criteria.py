@@ -66,36 +66,35 @@ class TestEveryLoss:
         output = draw()[0].requires_grad_()
         values = loss.value(output, target)
         (expected,) = torch.autograd.grad(values.sum(), output)
-        got, gradient = loss.value_and_gradient(output.detach(), target)
-        assert got.shape == (K, N) and gradient.shape == (K, N, C)
-        torch.testing.assert_close(got, values.detach())
+        gradient = loss.gradient(output.detach(), target)
+        assert values.shape == (K, N) and gradient.shape == (K, N, C)
         torch.testing.assert_close(gradient, expected)
 
     def test_leaves_its_arguments_alone(self, loss, target):
         output = draw()[0]
         before = output.clone(), target.clone()
-        loss.value_and_gradient(output, target)
+        loss.gradient(output, target)
         loss.value(output, target)
         assert torch.equal(output, before[0])
         assert torch.equal(target, before[1])
 
     def test_works_in_inference_mode(self, loss, target):
         """The loop trains in it where no graph is needed."""
-        outside = loss.value_and_gradient(draw()[0], target)
-        with torch.inference_mode():
-            inside = loss.value_and_gradient(draw()[0], target.clone())
-        for a, b in zip(inside, outside, strict=True):
-            torch.testing.assert_close(a.clone(), b)
+        for function in (loss.value, loss.gradient):
+            outside = function(draw()[0], target)
+            with torch.inference_mode():
+                inside = function(draw()[0], target.clone())
+            torch.testing.assert_close(inside.clone(), outside)
 
     def test_rows_and_networks_do_not_meet(self, loss, target):
         output = draw()[0]
-        whole = loss.value_and_gradient(output, target)
         part = target[..., 2:4, :]
-        for k in range(K):
-            own = part[k : k + 1] if part.ndim == 3 else part
-            alone = loss.value_and_gradient(output[k : k + 1, 2:4], own)
-            torch.testing.assert_close(alone[0], whole[0][k : k + 1, 2:4])
-            torch.testing.assert_close(alone[1], whole[1][k : k + 1, 2:4])
+        for function in (loss.value, loss.gradient):
+            whole = function(output, target)
+            for k in range(K):
+                own = part[k : k + 1] if part.ndim == 3 else part
+                alone = function(output[k : k + 1, 2:4], own)
+                torch.testing.assert_close(alone, whole[k : k + 1, 2:4])
 
     def test_is_a_value(self, loss, target):
         twin = pickle.loads(pickle.dumps(loss))
@@ -104,17 +103,19 @@ class TestEveryLoss:
 
 def test_cross_entropy_is_torchs_and_its_gradient_softmax_minus_one_hot():
     output, (labels, target) = draw()[0], one_hot()
-    values, gradient = CrossEntropy().value_and_gradient(output, target)
+    values = CrossEntropy().value(output, target)
     for k in range(K):
         expected = nn.functional.cross_entropy(output[k], labels, reduction="none")
         torch.testing.assert_close(values[k], expected)
+    gradient = CrossEntropy().gradient(output, target)
     torch.testing.assert_close(gradient, output.softmax(-1) - target)
 
 
 def test_cross_entropy_withstands_absurd_logits():
     output = torch.tensor([[[1e300, -1e300, 0.0], [-1e300, 1e300, 0.0]]], dtype=F64)
     target = torch.tensor([[1.0, 0, 0], [1, 0, 0]], dtype=F64)
-    values, gradient = CrossEntropy().value_and_gradient(output, target)
+    values = CrossEntropy().value(output, target)
+    gradient = CrossEntropy().gradient(output, target)
     assert values[0, 0] == 0 and values[0, 1] > 1e299
     assert torch.isfinite(gradient).all()
 
@@ -132,15 +133,15 @@ def test_huber_lies_between_its_two_limits():
 
 def test_huber_bounds_the_pull_of_a_row():
     output, target = draw()
-    _, gradient = Huber(0.5).value_and_gradient(1e9 * output, target)
+    gradient = Huber(0.5).gradient(1e9 * output, target)
     assert (gradient.abs() <= 2 * 0.5 / C + 1e-12).all()
 
 
 def test_negative_log_likelihood_is_minus_the_output():
     output = draw()[0][..., :1]
-    values, gradient = NegativeLogLikelihood().value_and_gradient(output, None)
-    assert torch.equal(values, -output[..., 0])
-    assert (gradient == -1).all()
+    loss = NegativeLogLikelihood()
+    assert torch.equal(loss.value(output, None), -output[..., 0])
+    assert (loss.gradient(output, None) == -1).all()
 
 
 def test_a_derivative_that_is_no_number_becomes_zero():
@@ -148,7 +149,7 @@ def test_a_derivative_that_is_no_number_becomes_zero():
     root = as_loss(lambda output, target: (output - target).abs().sqrt().sum(-1))
     output = torch.ones(1, 2, 1, dtype=F64)
     target = torch.tensor([[1.0], [0.0]], dtype=F64)
-    _, gradient = root.value_and_gradient(output, target)
+    gradient = root.gradient(output, target)
     assert gradient.flatten().tolist() == [0.0, 0.5]
 
 

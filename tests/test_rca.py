@@ -129,7 +129,7 @@ def test_scores_average_over_the_networks():
 def test_networks_are_separate():
     stack, x = linear_stack(0.0, k=3)
     batch = Batch(x, None, torch.ones(3, 9, dtype=x.dtype))
-    _, gradient = batch.loss(stack, ReconstructionError(), training=True)
+    gradient = batch.gradient(stack, ReconstructionError(), training=True)
     weights = torch.tensor([[0.0], [1.0], [0.0]], dtype=x.dtype).expand(3, 9)
     stack.backward(batch.tape(stack, training=True), gradient, weights)
     first, second, third = stack.network_grads()

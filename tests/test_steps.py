@@ -210,7 +210,7 @@ def test_what_was_computed_stays_known_where_it_still_holds():
     stack.forward = lambda *args, **kw: calls.append(1) or forward(*args, **kw)
     after = Reweight(Trim(0.3))(stack, batch, context)
     after = Reweight(Cap(0.5), GradientNorm(CrossEntropy()))(stack, after, context)
-    after.loss(stack, CrossEntropy(), training=True)
+    after.gradient(stack, CrossEntropy(), training=True)
     assert len(calls) == 1
 
 
