@@ -1,0 +1,68 @@
+"""What a rule is, and what its fields may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+Value = float | Tensor | Callable[[int], Any]
+
+
+class Rule(Protocol):
+    """Maps scores and weights (..., n) to weights (..., n)."""
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the new weights."""
+
+
+def at_epoch(value: Any, epoch: int) -> Any:
+    """Return a field's value in an epoch: schedules are called, the rest stays.
+
+    Parameters
+    ----------
+    value : float, schedule or Tensor
+    epoch : int
+        Counted from 0.
+
+    Returns
+    -------
+    float or Tensor
+
+    Examples
+    --------
+    >>> from skrobust.rules import Ramp, at_epoch
+    >>> at_epoch(Ramp(0.4, 4), 1), at_epoch(0.4, 1)
+    (0.2, 0.4)
+    """
+    return value(epoch) if callable(value) else value
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A schedule that rises linearly to ``end`` in ``n_epochs`` epochs and stays.
+
+    Parameters
+    ----------
+    end : float
+        The final value.
+    n_epochs : int, default=10
+        Epochs until it is reached (Co-teaching's and PRL's T_k). 0: from the start.
+
+    Examples
+    --------
+    >>> from skrobust.rules import Ramp
+    >>> [Ramp(0.4, 4)(epoch) for epoch in range(5)]
+    [0.1, 0.2, 0.30000000000000004, 0.4, 0.4]
+    """
+
+    end: float
+    n_epochs: int = 10
+
+    def __call__(self, epoch: int) -> float:
+        """Value in epoch ``epoch`` (the first is 0)."""
+        if epoch + 1 >= self.n_epochs:
+            return self.end
+        return self.end * ((epoch + 1) / self.n_epochs)

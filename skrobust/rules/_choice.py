@@ -1,0 +1,210 @@
+"""Rules that keep some rows and drop the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from .._blocks import choose_even, choose_weighted
+from ._base import Value, at_epoch
+
+
+@dataclass(frozen=True)
+class Trim:
+    """Drop the rows with the highest scores.
+
+    The fraction is one of *weight*: rows are kept from the lowest score upwards until
+    they hold ``1 - epsilon`` of the mass, the last one in part. So a row of weight 3
+    acts like three rows. Among equal scores the first row goes first.
+
+    Parameters
+    ----------
+    epsilon : float, schedule or Tensor, default=0.2
+        Fraction of the mass to drop, in [0, 1).
+
+    References
+    ----------
+    Paper 001, Algorithms 1 and 3; paper 002, Algorithm 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.rules import Trim
+    >>> scores = torch.tensor([[3.0, 1.0, 2.0, 9.0]])
+    >>> Trim(0.25)(scores, torch.ones(1, 4), epoch=0)
+    tensor([[1., 1., 1., 0.]])
+    """
+
+    epsilon: Value = 0.2
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the kept part of each weight."""
+        epsilon = at_epoch(self.epsilon, epoch)
+        if weights.shape != scores.shape:
+            weights = weights.expand_as(scores)
+        if isinstance(epsilon, (float, int)) and epsilon == 0:
+            return weights
+        order = scores.argsort(dim=-1, stable=True)
+        if weights.stride(-1) == 0 and isinstance(epsilon, (float, int)):
+            # one number for all rows: what is kept of each rank is known beforehand
+            part = _kept(scores.shape[-1], epsilon, scores.dtype, scores.device)
+            whole = torch.empty_like(scores).scatter_(-1, order, part.expand_as(order))
+            return whole.mul_(weights)
+        ranked = weights.gather(-1, order)
+        mass = ranked.cumsum(-1)
+        kept = mass.narrow(-1, -1, 1) * (1 - epsilon)
+        # each row loses what its mass and that of the rows before it exceed `kept` by
+        part = (ranked - (mass - kept).relu_()).relu_()
+        return torch.empty_like(part).scatter_(-1, order, part)
+
+
+@lru_cache(maxsize=16)
+def _kept(n: int, epsilon: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Part of each of n equal rows that trimming keeps, from the lowest score up."""
+    rank = torch.arange(n, dtype=dtype, device=device)
+    return (n * (1 - epsilon) - rank).clamp_(0, 1)
+
+
+@dataclass(frozen=True)
+class MedianOfMeans:
+    """Keep the block of rows whose mean score is the median of all blocks.
+
+    Blocks are consecutive rows, so they are drawn anew wherever the order of the rows
+    is: the estimators see to it that it is a random one in every step. Blocks differ
+    by one row at most. Weights that are whole numbers count rows; of others the
+    mean is one row.
+
+    Parameters
+    ----------
+    n_blocks : int or float, default=0.5
+        Blocks of a batch, or if a float their share of its rows: 0.5 makes blocks of
+        two. At most as many as rows. More than half of the blocks must hold no bad
+        row, so blocks must be small where many rows are bad. 1 keeps all rows.
+    n_central : int or float, default=1
+        How many blocks around the median to keep (an even number counts as the odd
+        one below), or if a float their share. 1 is the source's; more make steady
+        steps and leave room for fewer bad blocks.
+
+    References
+    ----------
+    Paper 000, equation 6.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.rules import MedianOfMeans
+    >>> scores = torch.tensor([[1.0, 1.0, 2.0, 2.0, 1.0, 9.0]])
+    >>> MedianOfMeans(3)(scores, torch.ones(1, 6), epoch=0)
+    tensor([[0., 0., 1., 1., 0., 0.]])
+    """
+
+    n_blocks: int | float = 0.5
+    n_central: int | float = 1
+
+    by_order = True  # rows that all fit one batch must be shuffled
+    sparse = True  # few rows keep weight
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the weights with all rows outside the central blocks set to zero."""
+        if self.n_blocks == 1 and not isinstance(self.n_blocks, float):
+            return weights.expand_as(scores)
+        # asked where the answer is at hand: a GPU would make the host wait
+        if weights.device.type == "cpu" and _all_one(weights):
+            chosen = choose_even(scores, self.n_blocks, self.n_central)
+            return chosen.to(weights.dtype)
+        return choose_weighted(scores, weights, self.n_blocks, self.n_central)
+
+
+def _all_one(weights: Tensor) -> bool:
+    if weights.stride(-1) == 0 and len(weights) == 1:  # one number for all rows
+        return weights.narrow(-1, 0, 1).item() == 1
+    return bool((weights == 1).all())
+
+
+@dataclass(frozen=True)
+class NearMedian:
+    """Keep the rows whose score is at most a multiple of the median score.
+
+    Parameters
+    ----------
+    factor : float, schedule or Tensor, default=55.0
+        The multiple. For squared errors 55 is five robust standard deviations of
+        normal errors.
+    floor : float, default=1e-6
+        Scores up to this are kept, whatever the median.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.rules import NearMedian
+    >>> scores = torch.tensor([[3.0, 1.0, 2.0, 90.0]])
+    >>> NearMedian(5.0)(scores, torch.ones(1, 4), epoch=0)
+    tensor([[1., 1., 1., 0.]])
+    """
+
+    factor: Value = 55.0
+    floor: float = 1e-6
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the weights with rows of larger scores set to zero."""
+        weights = weights.expand_as(scores)
+        limit = _lower_median(scores, weights) * at_epoch(self.factor, epoch)
+        return weights * (scores <= limit.clamp(min=self.floor))
+
+
+def _lower_median(scores: Tensor, weights: Tensor) -> Tensor:
+    """Lowest score up to which lies half of the weight, (K, 1)."""
+    if weights.stride(-1) == 0:  # one number for all rows
+        middle = (scores.shape[-1] + 1) // 2
+        return scores.kthvalue(middle, dim=-1, keepdim=True).values
+    ranked, order = scores.sort(dim=-1, stable=True)
+    mass = weights.gather(-1, order).cumsum(-1)
+    # a hair below one half: cumulated rounding must not skip a row
+    half = mass[..., -1:] * (0.5 - 1e-6)
+    return ranked.gather(-1, (mass < half).sum(-1, keepdim=True))
+
+
+@dataclass(frozen=True)
+class SmallestLoss:
+    """Keep nothing but the row with the lowest score (Min-SGD, Shah et al. 2020)."""
+
+    sparse = True
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the weights with all but the best rows set to zero."""
+        scores = scores.masked_fill(weights.expand_as(scores) == 0, torch.inf)
+        return weights * (scores == scores.amin(-1, keepdim=True))
+
+
+@dataclass(frozen=True)
+class SelfPaced:
+    """Keep the rows whose score is below a threshold (Kumar et al. 2010).
+
+    Parameters
+    ----------
+    threshold : float, schedule or Tensor
+        In units of the score. Self-paced learning lets it grow; to keep a fraction of
+        the rows instead, as papers 001 and 002 do under this name, use `Trim`.
+    """
+
+    threshold: Value
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the weights with rows at or above the threshold set to zero."""
+        return weights * (scores < at_epoch(self.threshold, epoch))
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Keep the rows on which the networks differ (Decouple, Malach et al. 2017).
+
+    Scores are compared for equality: use it with `criteria.Prediction`.
+    """
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the weights with rows of one mind set to zero."""
+        differs = (scores != scores[..., :1, :]).any(-2, keepdim=True)
+        return weights * differs.expand_as(scores)

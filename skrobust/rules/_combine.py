@@ -1,0 +1,91 @@
+"""Rules made of other rules, and the one that networks help each other by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ._base import Rule
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Give every network the weights that the next one chose (Co-teaching).
+
+    Parameters
+    ----------
+    group_size : int, default=None
+        Exchange among so many neighbours each; None: among all networks.
+    """
+
+    group_size: int | None = None
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the weights, moved by one along the network axis."""
+        weights = weights.expand_as(scores)
+        if self.group_size is None:
+            return weights.roll(-1, -2)
+        groups = weights.unflatten(-2, (-1, self.group_size))
+        return groups.roll(-1, -2).flatten(-3, -2)
+
+
+@dataclass(frozen=True)
+class Phases:
+    """Apply one rule in the first epochs and another one from then on.
+
+    Parameters
+    ----------
+    first, then : Rule
+    n_epochs : int, default=10
+        Epochs of the first one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.rules import MedianOfMeans, NearMedian, Phases
+    >>> scores = torch.tensor([[3.0, 1.0, 2.0, 90.0]])
+    >>> rule = Phases(MedianOfMeans(1.0), NearMedian())
+    >>> rule(scores, torch.ones(1, 4), epoch=0)
+    tensor([[0., 0., 1., 0.]])
+    >>> rule(scores, torch.ones(1, 4), epoch=10)
+    tensor([[1., 1., 1., 1.]])
+    """
+
+    first: Rule
+    then: Rule
+    n_epochs: int = 10
+
+    @property
+    def by_order(self) -> bool:
+        """Whether one of the rules looks at the order of the rows."""
+        return any(getattr(r, "by_order", False) for r in (self.first, self.then))
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return what the rule of this epoch makes of the weights."""
+        rule = self.first if epoch < self.n_epochs else self.then
+        return rule(scores, weights, epoch=epoch)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Apply rules one after the other, each to the weights of the one before."""
+
+    rules: tuple[Rule, ...]
+
+    @property
+    def by_order(self) -> bool:
+        """Whether one of the rules looks at the order of the rows."""
+        return any(getattr(rule, "by_order", False) for rule in self.rules)
+
+    def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
+        """Return the weights after the last rule."""
+        weights = weights.expand_as(scores)
+        for rule in self.rules:
+            weights = rule(scores, weights, epoch=epoch)
+        return weights
+
+
+def chain(*rules: Rule) -> Chain:
+    """Combine rules: ``chain(Trim(0.2), Exchange())`` is Co-teaching's selection."""
+    return Chain(rules)
