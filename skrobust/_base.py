@@ -276,10 +276,13 @@ class NetBase(Hooks, FittedNet):
             outputs = self._apply(held_out[0], progress.stack, progress.scaler)
             return self._score_outputs(outputs, held_out[1])
 
+        patience = self.n_iter_no_change
+        if patience is None and held_out is not None:
+            patience = max(10, n_epochs // 10)
         return Watch(
             n_epochs=n_epochs,
             tol=self.tol,
-            patience=self.n_iter_no_change,
+            patience=patience,
             validate=None if held_out is None else validate,
             callbacks=Silence()
             if partial

@@ -256,8 +256,8 @@ validation_fraction : float, default=0.1
     Part of the rows held out, in (0, 1).""",
     "border_parameters": """
 n_iter_no_change : int or None, default={n_iter_no_change}
-    Epochs without improvement before training ends; None: never before ``max_iter``,
-    and early stopping then only keeps the best weights.
+    Epochs without improvement before training ends; None: it goes on to ``max_iter``,
+    and early stopping waits for a tenth of the epochs, at least 10.
 clip_norm : float, default=None
     Largest norm of the gradient of a batch; longer ones are scaled back.
 standardize : bool, default=True

@@ -904,6 +904,20 @@ def test_early_stopping_by_a_fraction_keeps_the_best_weights(name):
     assert len(model.sample_weight_) == 200
 
 
+@pytest.mark.parametrize("name", ["regressor", "PRL regressor"])
+def test_early_stopping_ends_early_also_where_no_patience_is_given(name):
+    model = make(
+        name,
+        early_stopping=True,
+        max_iter=150,
+        n_iter_no_change=None,
+        tol=1e9,
+        validation_fraction=0.25,
+    )
+    assert model.fit(X, NUMBERS).n_iter_ == 1 + 15  # a tenth of the epochs in vain
+    assert model.set_params(max_iter=20).fit(X, NUMBERS).n_iter_ == 1 + 10
+
+
 @pytest.mark.parametrize("name", ["classifier", "regressor", "PRL classifier"])
 def test_early_stopping_by_given_rows(name):
     """The weights kept are those of the best epoch on just those rows."""
