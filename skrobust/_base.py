@@ -16,7 +16,7 @@ from ._batch import Rows
 from ._building import merge_equal_rows, to_tensor
 from ._compat import Silence
 from ._fitted import FittedNet
-from ._hooks import Call, Hooks
+from ._hooks import IN_MEMORY, Call, Hooks
 from ._optim import SGD, Adam
 from ._progress import Progress, Watch, run_epochs
 from ._scaling import BLOCK
@@ -24,8 +24,6 @@ from ._train import Recipe, posterior, reweighting
 from .steps import Context, Reweight
 
 Array = NDArray[Any]
-
-IN_MEMORY = 2**30  # bytes of X above which rows are read batch by batch
 
 
 class NetBase(Hooks, FittedNet):
@@ -65,16 +63,19 @@ class NetBase(Hooks, FittedNet):
         if len(used) < len(weights):  # indexing would copy a memory map
             X, y = X[used], None if y is None else y[used]
         about = self._learn_targets(X, y, w, Call(resume, partial, classes))
-        target, w = self._encode(y, about), w * self._class_weights(y)
+        w = w * self._class_weights(y, w)
+        if not w.all():  # rows of a class that is not to count
+            X, y, w, used = X[w > 0], y[w > 0], w[w > 0], used[w > 0]
+        target = self._encode(y, about)
         held_out = self._given_validation(X_val, y_val, about)
         progress = self._begin(X, w, about["n_outputs_"], resume, partial)
         if held_out is None and not partial and getattr(self, "early_stopping", False):
             inner, outer = self._split(len(X), target, progress.order)
-            held_out = X[outer], target[outer]
+            held_out = X[outer], target[outer], w[outer]
             X, target, w, used = X[inner], target[inner], w[inner], used[inner]
         context = Context(self._loss(), progress.n_epochs, progress.stack.generator)
         context.lengths = [] if self._by_change() else None
-        size, n_parts = self._batches(X, target)
+        size, n_parts = self._batches(X, target, w)
         n_epochs = self._epochs(X, target, size)
         recipe = self._recipe(len(X), n_epochs, size)
         recipe.n_parts = n_parts
@@ -93,6 +94,7 @@ class NetBase(Hooks, FittedNet):
             recipe = self._settle(rows, progress, recipe, X, partial)
             mark = self._recall(rows, recipe, (X, target, total), resume)
             run_epochs(rows, progress, recipe, context, watch)
+            vars(self).pop("validation_scores_", None)  # of an earlier fit
             vars(self).update(self._attributes(progress, about))
             verdict = self._verdict()
             if verdict is not None:
@@ -117,7 +119,7 @@ class NetBase(Hooks, FittedNet):
         if X_val is None or y_val is None:
             raise ValueError("X_val and y_val must be given together.")
         X_val, y_val = self._check_arrays(X_val, y_val, reset=False)
-        return X_val, self._encode(y_val, about)
+        return X_val, self._encode(y_val, about), np.ones(len(X_val))
 
     def _split(
         self, n: int, target: Array, order: torch.Generator
@@ -144,6 +146,7 @@ class NetBase(Hooks, FittedNet):
         if resume:
             stack, done = self._stack.clone(), self.n_iter_
             design = self._stack_design
+            self._check_networks(design)
             seed += done  # further epochs must not repeat the first ones' draws
         else:
             dtype = _border.pick_dtype(self.dtype, X.dtype, device)
@@ -155,10 +158,23 @@ class NetBase(Hooks, FittedNet):
         stack.generator = _border.make_generator(seed + 2**33, stack.theta.device)
         progress = Progress(stack, optimizer, scaler, design, order)
         if resume:
-            optimizer.load(self._optimizer_state)
+            if optimizer.state().keys() == self._optimizer_state.keys():
+                optimizer.load(self._optimizer_state)  # else it is another solver's
             progress.n_epochs = done
             progress.loss_curve = list(self.loss_curve_)
+            progress.scores = list(getattr(self, "validation_scores_", []))
         return progress
+
+    def _check_networks(self, design: dict[str, Any]) -> None:
+        """Refuse to go on with fewer or more networks than the method now needs."""
+        known = design.get("n_networks")
+        wanted = known and self._networks()
+        if wanted != known:
+            raise ValueError(
+                f"{type(self).__name__} has {known} fitted networks to go on with, "
+                f"but its parameters now ask for {wanted}. Set warm_start=False to "
+                "begin anew."
+            )
 
     def _design(self, row_shape: tuple[int, ...], n_outputs: int) -> dict[str, Any]:
         """Say what to build; kept, so that later parameters change no fitted model."""
@@ -194,7 +210,7 @@ class NetBase(Hooks, FittedNet):
         return tuple(s.bound(loss) if isinstance(s, Reweight) else s for s in steps)
 
     def _restart(self, progress: Progress, recipe: Recipe) -> bool:
-        """Begin again with new first weights and a tenth of the step size."""
+        """Take new first weights and a tenth of the step size, if that is allowed."""
         if progress.n_restarts >= getattr(self, "max_restarts", 0):
             return False
         progress.n_restarts += 1
@@ -273,8 +289,9 @@ class NetBase(Hooks, FittedNet):
         partial: bool,
     ) -> Watch:
         def validate() -> float:
-            outputs = self._apply(held_out[0], progress.stack, progress.scaler)
-            return self._score_outputs(outputs, held_out[1])
+            X_val, target, weights = held_out
+            outputs = self._apply(X_val, progress.stack, progress.scaler)
+            return self._score_outputs(outputs, target, weights)
 
         patience = self.n_iter_no_change
         if patience is None and held_out is not None:

@@ -16,7 +16,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from ._base import NetBase
 from ._compat import with_callbacks
 from ._hooks import Call, Fitted
-from ._params import check_composition, check_stopping, documented, keep
+from ._params import (
+    check_composition,
+    check_stopping,
+    documented,
+    is_number,
+    keep,
+    require,
+)
 
 Array = NDArray[Any]
 
@@ -88,6 +95,12 @@ class ClassifierBase(ClassifierMixin, NetBase):
     def _check_params(self) -> None:
         super()._check_params()
         check_stopping(self)
+        given = self.class_weight
+        ok = given is None or isinstance(given, str) and given == "balanced"
+        if isinstance(given, dict):
+            ok = all(is_number(w) and 0 <= w < np.inf for w in given.values())
+        words = "'balanced', None or a dict of numbers in [0, inf)"
+        require(self, "class_weight", ok, words)
 
     def _learn_targets(self, X: Array, y: Any, weights: Array, call: Call) -> Fitted:
         check_classification_targets(y)
@@ -106,8 +119,7 @@ class ClassifierBase(ClassifierMixin, NetBase):
         found = np.unique(y if classes is None else classes)
         if len(found) < 2:
             raise ValueError(
-                f"{type(self).__name__} requires at least 2 classes; got 1 class "
-                "after rows of weight zero were dropped."
+                f"{type(self).__name__} requires at least 2 classes; got 1 class."
             )
         return {"classes_": found, "n_outputs_": len(found)}
 
@@ -118,10 +130,18 @@ class ClassifierBase(ClassifierMixin, NetBase):
             raise ValueError(f"y contains previously unseen labels: {strange}")
         return np.searchsorted(classes, y)
 
-    def _class_weights(self, y: Any) -> Any:
+    def _class_weights(self, y: Any, weights: Array) -> Any:
         if self.class_weight is None:
             return 1.0
-        return compute_sample_weight(self.class_weight, column_or_1d(y))
+        y = column_or_1d(y)
+        if self.class_weight == "balanced":  # repeated rows count like their weight
+            classes, place = np.unique(y, return_inverse=True)
+            mass = np.bincount(place, weights)
+            return (weights.sum() / (len(classes) * mass))[place]
+        factors = compute_sample_weight(self.class_weight, y)
+        if not factors.any():
+            raise ValueError("class_weight is zero for all samples.")
+        return factors
 
     def _split(
         self, n: int, target: Array, order: torch.Generator
@@ -138,8 +158,9 @@ class ClassifierBase(ClassifierMixin, NetBase):
             )
         return inner, np.sort(outer)
 
-    def _score_outputs(self, outputs: Array, target: Array) -> float:
-        return float((outputs.mean(0).argmax(1) == target).mean())
+    def _score_outputs(self, outputs: Array, target: Array, weights: Array) -> float:
+        right = outputs.mean(0).argmax(1) == target
+        return float(np.average(right, weights=weights))
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Logits of the classes, averaged over the networks.

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ._batch import Rows
+from ._border import target_keys
 from ._building import build_stack
 from ._params import check_network
 from ._progress import Progress
@@ -19,6 +20,8 @@ from .criteria import Loss, as_loss
 Array = NDArray[Any]
 
 BATCH = 256  # rows, where nothing is said
+REPEATS = 16  # times a row on average, up to which weights count as repeated rows
+IN_MEMORY = 2**30  # bytes of X above which rows are read batch by batch
 
 Fitted = dict[str, Any]  # attributes by name
 
@@ -102,10 +105,11 @@ class Hooks:
         """Targets as the loss wants them, an array or None."""
         raise NotImplementedError
 
-    def _class_weights(self, y: Any) -> Any:
+    def _class_weights(self, y: Any, weights: Array) -> Any:
+        """Return factors for the weights of rows, not negative and not all zero."""
         return 1.0
 
-    def _score_outputs(self, outputs: Array, target: Array) -> float:
+    def _score_outputs(self, outputs: Array, target: Array, weights: Array) -> float:
         """Robust validation score of outputs (K, n, n_outputs)."""
         raise NotImplementedError
 
@@ -113,7 +117,7 @@ class Hooks:
         """Batches an epoch if ``batch_size`` is "auto"; None: batches of BATCH rows."""
         return None
 
-    def _batches(self, X: Array, target: Any) -> tuple[int, int | None]:
+    def _batches(self, X: Array, target: Any, weights: Array) -> tuple[int, int | None]:
         """Rows of a batch; batches an epoch where they are shares of all weight."""
         size, parts = self.batch_size, None
         if isinstance(size, float):
@@ -121,6 +125,7 @@ class Hooks:
             parts = int(np.ceil(1 / size - 1e-9))
         elif size == "auto":
             size, parts = BATCH, self._auto_parts(X, target)
+        parts = parts or _parts_by_weight(size, X, target, weights)
         return (min(size, len(X)) if parts is None else -(-len(X) // parts)), parts
 
     def _prepare(self, X: Array, weights: Array, resume: bool) -> tuple[Array, Array]:
@@ -135,3 +140,19 @@ class Hooks:
 
     def _finish(self, X: Array, weights: Array) -> None:
         """Compute further fitted attributes from the rows and weights given."""
+
+
+def _parts_by_weight(size: int, X: Array, target: Any, weights: Array) -> int | None:
+    """Batches an epoch for repeated rows to act like weights; None: none are."""
+    whole = X.nbytes <= IN_MEMORY and (weights == np.round(weights)).all()
+    rows = min(weights.sum(), REPEATS * len(X))
+    if not whole or rows <= size:
+        return None
+    if (weights == 1).all() and count_distinct(X, target) == len(X):
+        return None  # rows by number, in an order that is drawn faster
+    return int(-(-rows // size))
+
+
+def count_distinct(X: Array, target: Any) -> int:
+    """Rows without repeats: a row given twice is to act like a weight of two."""
+    return len(np.unique(target_keys(X, target)))

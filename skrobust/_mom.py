@@ -9,7 +9,8 @@ import numpy as np
 from scipy.special import bdtrc
 
 from ._base import NetBase
-from ._blocks import central, n_blocks_of
+from ._batch import Rows
+from ._blocks import central, count_rows, n_blocks_of
 from ._classifier import ClassifierBase
 from ._params import (
     documented,
@@ -19,6 +20,7 @@ from ._params import (
     require_count,
     require_number,
 )
+from ._progress import Progress
 from ._regressor import RegressorBase
 from ._train import Recipe
 from .criteria import CrossEntropy, Loss, LossIncrement, SquaredError
@@ -88,10 +90,17 @@ class _MoM:
     def _recipe(self, n: int, n_epochs: int, size: int) -> Recipe:
         recipe: Recipe = super()._recipe(n, n_epochs, size)
         recipe.turns = self._networks() > 1
-        rows = n // -(-n // recipe.batch_size)
-        self.n_blocks_ = n_blocks_of(self._blocks(), rows)
-        self._advise(rows)
         return recipe
+
+    def _settle(
+        self, rows: Rows, progress: Progress, recipe: Recipe, X: Any, partial: bool
+    ) -> Recipe:
+        # as the rule counts them: a row of weight two is two rows
+        n_rows = count_rows(rows.weights) // rows.n_batches(recipe.batch_size)
+        self.n_blocks_ = n_blocks_of(self._blocks(), n_rows)
+        self._advise(n_rows)
+        settled: Recipe = super()._settle(rows, progress, recipe, X, partial)
+        return settled
 
     def _advise(self, rows: int) -> None:
         """Warn where the blocks cannot do what is asked of them."""
@@ -246,9 +255,9 @@ class MoMRegressor(_MoM, RegressorBase):
 
     _automatic = RegressorBase._automatic | NetBase._automatic
 
-    def _auto_parts(self, X: Any, target: Any) -> None:
+    def _auto_parts(self, X: Any, target: Any) -> int | None:
         # a median of few blocks is spoiled by the few bad rows that are too many
-        return None
+        return super()._auto_parts(X, target) if self._plain() else None
 
     def _verdict(self) -> tuple[Reweight, ...]:
         return (Reweight(self._then, SquaredError()),)

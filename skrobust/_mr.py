@@ -141,8 +141,8 @@ class MRClassifier(_MR, ClassifierBase):
         Class labels.
     sample_weight_ : ndarray of shape (n_samples,)
         The final distribution over the training rows, with the mass of
-        ``sample_weight``, from which it started. A fit with ``warm_start`` on the
-        same rows goes on from it.
+        ``sample_weight`` (times ``class_weight``), from which it started. A fit with
+        ``warm_start`` on the same rows goes on from it.
     inlier_mask_ : ndarray of shape (n_samples,)
         Whether at least half of a row's weight is left.
     {fitted_attributes}
@@ -365,10 +365,10 @@ class MRRegressor(_MR, RegressorBase):
             return SGD(stack.theta, momentum=0.0, nesterov=False)
         return super()._optimizer(stack)
 
-    def _batches(self, X: Any, target: Any) -> tuple[int, int | None]:
+    def _batches(self, X: Any, target: Any, weights: Any) -> tuple[int, int | None]:
         if self.solver == "lstsq":
             return len(X), None
-        return super()._batches(X, target)
+        return super()._batches(X, target, weights)
 
     def _recipe(self, n: int, n_epochs: int, size: int) -> Recipe:
         if self.solver == "lstsq":  # the gradient leads to the solution in one step

@@ -177,8 +177,8 @@ stopping : {'loss', 'change'}, default='loss'
     What ends training before `max_iter`: the loss as described under `tol`, or, as
     in the source, a step that moved the parameters by `tol` or less.
 max_restarts : int, default=3
-    How often a fit that diverges may begin again, each time with new first weights
-    and a tenth of the step size, within `max_iter` epochs.""",
+    How often a fit that diverges may begin again, each time with new first weights,
+    a tenth of the step size and all `max_iter` epochs.""",
     "fitted_attributes": """
 n_iter_ : int
     Epochs done.
@@ -218,7 +218,8 @@ weight_decay : float, default={weight_decay}
     ``1 - learning_rate * weight_decay``. Strong decay (1.0) slows the memorising of
     wrong labels and targets, and costs clean data next to nothing.
 batch_size : int, float, default={batch_size}
-    Rows of a training step, or if a float in (0, 1] their share of all weight.
+    Rows of a training step, or if a float in (0, 1] their share of all weight. A row
+    of weight two is two rows where all weights are whole numbers.
     {batch_size_rule}
     In small batches the share of wrong rows varies too much to leave out the same
     fraction of each. Batches are balanced to one row; rows that all fit one batch

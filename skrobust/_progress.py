@@ -13,6 +13,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from ._batch import Rows
+from ._compat import Silence
 from ._scaling import InputScaler
 from ._train import Diverged, Recipe, drawn, train_epoch
 from .steps import Context
@@ -96,13 +97,23 @@ def run_epochs(
     stopper = _Stopper(watch, progress.stack)
     asking = {**watch.tell, "reconstruction_attributes": watch.attributes}
     watch.callbacks.call_on_fit_task_begin(**watch.tell)
-    for _ in range(watch.n_epochs):
-        task = watch.callbacks.subcontext(task_name="epoch")
+    left, told, asked = watch.n_epochs, 0, False
+    while left and not asked:
+        # an epoch that is done once more has been told of
+        new = watch.n_epochs - left >= told
+        task = watch.callbacks.subcontext(task_name="epoch") if new else Silence()
+        told += new
         task.call_on_fit_task_begin(**watch.tell)
-        ended = _epoch(rows, progress, recipe, context, watch, stopper)
+        trusted = rows.revised
+        try:
+            ended = _epoch(rows, progress, recipe, context, watch, stopper)
+            left = 0 if ended else left - 1
+        except Diverged:
+            left, rows.revised = 0, trusted
+            if _begins_again(progress, watch):
+                left, rows.revised = watch.n_epochs, None
+                stopper = _Stopper(watch, progress.stack)
         asked = task.call_on_fit_task_end(**asking)
-        if ended or asked:
-            break
     stopper.restore()
     watch.callbacks.call_on_fit_task_end(**asking)
 
@@ -118,22 +129,11 @@ def _epoch(
     """Train one epoch; return whether it should be the last."""
     context.epoch = progress.n_epochs
     progress.n_epochs += 1
-    stack, trusted = progress.stack, rows.revised
+    if context.lengths is not None:
+        context.lengths.clear()
+    stack = progress.stack
     batches = drawn(stack, rows, recipe, context, progress.order)
-    try:
-        loss = train_epoch(stack, batches, progress.optimizer, recipe, context)
-    except Diverged:
-        rows.revised = trusted
-        if watch.restart():
-            return False
-        warnings.warn(
-            "The loss or the weights became infinite or NaN in epoch "
-            f"{progress.n_epochs}: training ended with the weights before it. Try a "
-            "smaller learning_rate_init or scaled inputs.",
-            ConvergenceWarning,
-            stacklevel=7,
-        )
-        return True
+    loss = train_epoch(stack, batches, progress.optimizer, recipe, context)
     progress.loss_curve.append(loss)
     value = -loss
     if watch.validate is not None:
@@ -141,30 +141,62 @@ def _epoch(
         progress.scores.append(value)
     if watch.verbose:
         print(f"Epoch {progress.n_epochs}, loss = {loss:.8f}")
-    if context.lengths is not None:
-        shortest = float(torch.stack(context.lengths).min())
-        context.lengths.clear()
-        return shortest <= watch.tol
-    return stopper(value)
+    if context.lengths is None:
+        return stopper(value)
+    shortest = float(torch.stack(context.lengths).min())
+    enough = watch.validate is not None and stopper(value)
+    return shortest <= watch.tol or enough
+
+
+def _begins_again(progress: Progress, watch: Watch) -> bool:
+    """Begin again where that is wanted; say what happens and return whether it does.
+
+    A new beginning has all epochs before it: what is left of them, and of a schedule,
+    would make a poor model.
+    """
+    happened = (
+        "The loss or the weights became infinite or NaN in epoch "
+        f"{progress.n_epochs}: training "
+    )
+    again = watch.restart()
+    if again:
+        progress.n_epochs = 0
+        progress.loss_curve.clear()
+        progress.scores.clear()
+        happened += "begins again with new weights and a tenth of the step size."
+    else:
+        happened += (
+            "ended with the weights before it. Try a smaller learning_rate_init or "
+            "scaled inputs."
+        )
+    warnings.warn(happened, ConvergenceWarning, stacklevel=7)
+    return again
 
 
 class _Stopper:
-    """Early stopping; with a validation score it keeps the best weights."""
+    """Early stopping; with a validation score it keeps the best networks."""
 
     def __init__(self, watch: Watch, stack: Any):
-        self.tol, self.patience, self.stack = watch.tol, watch.patience, stack
+        self.watch, self.stack = watch, stack
         self.best, self.waited = -np.inf, 0
-        self.theta = None if watch.validate is None else stack.theta.clone()
+        # buffers as well: weights without them are another network
+        self.kept = [] if watch.validate is None else _copies(stack)
 
     def __call__(self, value: float) -> bool:
         """Whether ``value`` (higher is better) says that training should end."""
-        if value > self.best and self.theta is not None:
-            self.theta.copy_(self.stack.theta)
-        self.waited = self.waited + 1 if value < self.best + self.tol else 0
+        if value > self.best and self.kept:
+            self.kept = _copies(self.stack)
+        tol, patience = self.watch.tol, self.watch.patience
+        self.waited = self.waited + 1 if value < self.best + tol else 0
         self.best = max(self.best, value)
-        return self.patience is not None and self.waited >= self.patience
+        return patience is not None and self.waited >= patience
 
     def restore(self) -> None:
-        """Go back to the best weights, where a validation score found them."""
-        if self.theta is not None and np.isfinite(self.best):
-            self.stack.theta.copy_(self.theta)
+        """Go back to the best networks, where a validation score found them."""
+        if np.isfinite(self.best):
+            for tensor, kept in zip(self.stack.memory(), self.kept, strict=False):
+                tensor.copy_(kept)
+
+
+def _copies(stack: Any) -> list[torch.Tensor]:
+    return [tensor.clone() for tensor in stack.memory()]

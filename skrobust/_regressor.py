@@ -9,12 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 
-from . import _border
-from ._base import IN_MEMORY, NetBase
+from ._base import NetBase
 from ._compat import with_callbacks
-from ._hooks import BATCH, Call, Fitted
+from ._hooks import BATCH, IN_MEMORY, Call, Fitted, count_distinct
 from ._params import check_composition, check_stopping, documented, keep
-from ._scaling import TargetScaler
+from ._scaling import TargetScaler, weighted_quantile
 
 Array = NDArray[Any]
 
@@ -23,11 +22,6 @@ Array = NDArray[Any]
 PARTS, SMALLEST, MANY = 10, 128, 100
 # 'auto' epochs, or as many as make so many steps, but no more than these for each row
 EPOCHS, STEPS, PER_ROW = 200, 1000, 5
-
-
-def _count_distinct(X: Array, target: Array) -> int:
-    """Rows without repeats: a row given twice is to act like a weight of two."""
-    return len(np.unique(_border.target_keys(X, target)))
 
 
 class RegressorBase(RegressorMixin, NetBase):
@@ -110,13 +104,13 @@ class RegressorBase(RegressorMixin, NetBase):
         n_batches = -(-len(X) // size)
         if n_batches * EPOCHS >= STEPS:
             return EPOCHS
-        steps = min(STEPS, PER_ROW * _count_distinct(X, target))
+        steps = min(STEPS, PER_ROW * count_distinct(X, target))
         return max(EPOCHS, -(-steps // n_batches))
 
     def _auto_parts(self, X: Array, target: Array) -> int | None:
         if len(X) > MANY * BATCH or X.nbytes > IN_MEMORY:
             return None
-        distinct = _count_distinct(X, target)
+        distinct = count_distinct(X, target)
         if distinct >= PARTS * BATCH:
             return None
         return max(1, min(PARTS, distinct // SMALLEST))
@@ -144,8 +138,10 @@ class RegressorBase(RegressorMixin, NetBase):
         columns = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         return TargetScaler(about["_y_center"], about["_y_scale"]).transform(columns)
 
-    def _score_outputs(self, outputs: Array, target: Array) -> float:
-        return -float(np.median(np.abs(outputs.mean(0) - target)))
+    def _score_outputs(self, outputs: Array, target: Array, weights: Array) -> float:
+        errors = np.abs(outputs.mean(0) - target).reshape(-1, 1)
+        weights = np.repeat(weights, target.shape[1])
+        return -float(weighted_quantile(errors, 0.5, weights)[0, 0])
 
     def predict(self, X: ArrayLike) -> Array:
         """Predict targets, averaged over the networks.

@@ -274,7 +274,8 @@ def test_no_global_generator_is_touched(name):
 
 
 @every
-def test_weight_is_repetition(name):
+@pytest.mark.parametrize("batch_size", [500, 32])
+def test_weight_is_repetition(name, batch_size):
     """Also with steps, two networks and own networks, beyond scikit-learn's check."""
     if name in (
         "classifier with everything",
@@ -286,7 +287,7 @@ def test_weight_is_repetition(name):
         params = {"network": None} if "own" in name else {"early_stopping": False}
     else:
         params = {}
-    model = make(name, batch_size=500, **params)
+    model = make(name, batch_size=batch_size, **params)
     y, times = target(model), np.random.default_rng(1).integers(0, 4, N)
     weighted = clone(model).fit(X, y, sample_weight=times)
     repeated = clone(model).fit(np.repeat(X, times, axis=0), np.repeat(y, times))
@@ -323,12 +324,24 @@ def test_class_weight_is_a_weight_of_rows(name):
     assert np.isfinite(outputs(balanced)).all()
 
 
-@pytest.mark.parametrize("kind", [skrobust.NetRegressor, skrobust.PRLRegressor])
-def test_few_rows_are_cut_by_their_weight(kind):
+@pytest.mark.parametrize(
+    "kind",
+    [
+        skrobust.NetRegressor,
+        skrobust.PRLRegressor,
+        skrobust.PRLClassifier,
+        skrobust.MoMRegressor,
+        skrobust.MoMClassifier,
+        skrobust.MRClassifier,
+    ],
+)
+def test_automatic_batches_are_cut_by_weight(kind):
     """An epoch has as many steps whether rows are repeated or weighted."""
     rng = np.random.RandomState(0)
     X, times = rng.randn(400, 3), rng.randint(0, 3, 400)
     y, small = X[:, 0] ** 2, {"hidden_layer_sizes": (8,), "max_iter": 4}
+    if "Classifier" in kind.__name__:
+        y = np.where(y > 0.5, 1, 0)
     model = kind(random_state=0, **small).fit(X, y, sample_weight=times)
     repeated = kind(random_state=0, **small)
     repeated.fit(np.repeat(X, times, axis=0), np.repeat(y, times))
@@ -347,11 +360,11 @@ def test_automatic_batches_and_epochs():
         (2000, 200, 10, 200),
         (6000, 256, None, 200),
     ]:
-        assert net._batches(rows[:n], rows[:n]) == (size, parts)
+        assert net._batches(rows[:n], rows[:n], np.ones(n)) == (size, parts)
         assert net._epochs(rows[:n], rows[:n], size) == epochs
-        assert mom._batches(rows[:n], rows[:n]) == (min(n, 256), None)
+        assert mom._batches(rows[:n], rows[:n], np.ones(n)) == (min(n, 256), None)
     same = np.tile(rows[:300], (10, 1))
-    assert net._batches(same, same) == (1500, 2)
+    assert net._batches(same, same, np.ones(len(same))) == (1500, 2)
     assert net._epochs(same[:3000], same[:3000], 1500) == 500
     few = np.tile(rows[:60], (2, 1))
     assert net._epochs(few, few, 120) == net._epochs(few[:60], few[:60], 60) == 300
@@ -902,6 +915,81 @@ def test_early_stopping_by_a_fraction_keeps_the_best_weights(name):
     assert max(scores) - 1e-3 <= max(scores[:-4])
     assert (model.sample_weight_ == 0).sum() >= 50  # held out
     assert len(model.sample_weight_) == 200
+
+
+def test_early_stopping_keeps_buffers_with_the_weights():
+    """Weights with the running means of other epochs are another network."""
+
+    def normed(n_features, n_outputs):
+        middle = nn.BatchNorm1d(8, momentum=0.5)
+        layers = [nn.Linear(n_features, 8), middle, nn.ReLU(), nn.Linear(8, n_outputs)]
+        return nn.Sequential(*layers)
+
+    wild = {"network": normed, "learning_rate_init": 0.1, "batch_size": 16}
+    model = make("classifier", max_iter=30, learning_rate="constant", **wild)
+    X_val, y_val, _ = data(60, seed=5)
+    model.fit(X, LABELS, X_val=X_val, y_val=y_val)
+    assert model.score(X_val, y_val) == pytest.approx(max(model.validation_scores_))
+
+
+@pytest.mark.parametrize("name", ["classifier", "regressor"])
+def test_held_out_rows_count_by_their_weight(name):
+    """Rows that hardly weigh anything do not judge either."""
+    rows, labels, numbers = data(400)
+    y = labels.copy() if name == "classifier" else numbers.copy()
+    light = np.arange(400) % 5 < 3
+    y[light] = np.random.default_rng(0).permutation(y[light])
+    weights = np.where(light, 1e-9, 1.0)
+    model = make(name, early_stopping=True, max_iter=40, validation_fraction=0.5)
+    scores = model.fit(rows, y, sample_weight=weights).validation_scores_
+    assert max(scores) > (0.7 if name == "classifier" else -0.4)
+
+
+def test_attributes_of_an_earlier_fit_do_not_stay():
+    model = make("classifier", early_stopping=True).fit(X, LABELS)
+    assert len(model.validation_scores_) == model.n_iter_
+    model.set_params(early_stopping=False).fit(X, LABELS)
+    assert not hasattr(model, "validation_scores_")
+    on = make("classifier", early_stopping=True, warm_start=True).fit(X, LABELS)
+    on.fit(X, LABELS)
+    assert len(on.validation_scores_) == on.n_iter_ == len(on.loss_curve_)
+
+
+@pytest.mark.parametrize("solvers", [("adam", "sgd"), ("sgd", "adam")])
+def test_another_solver_may_go_on(solvers):
+    model = make("classifier", warm_start=True, solver=solvers[0]).fit(X, LABELS)
+    before = model.n_iter_
+    model.set_params(solver=solvers[1]).fit(X, LABELS)
+    assert model.n_iter_ > before and np.isfinite(outputs(model)).all()
+
+
+def test_no_fit_goes_on_with_another_number_of_networks():
+    model = make("PRL classifier", warm_start=True).fit(X, LABELS)
+    with pytest.raises(ValueError, match="1 fitted networks to go on with.*ask for 2"):
+        model.set_params(co_training=True).fit(X, LABELS)
+
+
+def test_balanced_classes_count_repeated_rows_like_weights():
+    rng = np.random.default_rng(0)
+    weights = rng.integers(0, 4, N)
+    times = np.repeat(np.arange(N), weights)
+    model = make("classifier", class_weight="balanced", batch_size=1000)
+    weighted = clone(model).fit(X, LABELS, sample_weight=weights)
+    repeated = clone(model).fit(X[times], LABELS[times])
+    assert_allclose(outputs(weighted), outputs(repeated), rtol=1e-6)
+    assert weighted.sample_weight_.sum() == pytest.approx(weights.sum())
+
+
+def test_class_weights_are_checked_and_may_be_zero():
+    model = make("classifier", class_weight={0: 0.0, 1: 1.0, 2: 1.0}).fit(X, LABELS)
+    assert_array_equal(model.sample_weight_[LABELS == 0], 0)
+    assert (model.sample_weight_[LABELS != 0] > 0).all()
+    assert list(model.classes_) == [0, 1, 2]
+    for bad in ("foo", {0: -1.0}, {0: np.nan}, 3):
+        with pytest.raises(ValueError, match="'class_weight' parameter of NetClassif"):
+            make("classifier", class_weight=bad).fit(X, LABELS)
+    with pytest.raises(ValueError, match="class_weight is zero for all samples"):
+        make("classifier", class_weight=dict.fromkeys(range(3), 0)).fit(X, LABELS)
 
 
 @pytest.mark.parametrize("name", ["regressor", "PRL regressor"])

@@ -408,10 +408,10 @@ class Explosive:
 def test_a_fit_that_diverges_begins_again_within_its_limit():
     X, y, _ = signal(40)
     params = {**SMALL, "max_iter": 5, "n_blocks": 2}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with pytest.warns(ConvergenceWarning, match="begins again with new weights"):
         model = MoMRegressor(criterion=Explosive(4), **params).fit(X, y)
     assert 1 <= model.n_restarts_ <= 3
+    assert model.n_iter_ == len(model.loss_curve_) == 5  # all epochs, once more
     with pytest.warns(ConvergenceWarning, match="infinite or NaN"):
         given_up = MoMRegressor(criterion=Explosive(10**6), **params).fit(X, y)
     assert given_up.n_restarts_ == 3
@@ -420,6 +420,72 @@ def test_a_fit_that_diverges_begins_again_within_its_limit():
     with pytest.warns(ConvergenceWarning):
         none = MoMRegressor(criterion=Explosive(4), max_restarts=0, **params).fit(X, y)
     assert none.n_restarts_ == 0
+
+
+def test_blocks_are_counted_as_the_rule_counts_them():
+    """Nothing told of the blocks depends on repeating rows or weighting them."""
+    X, y, _ = signal(50)
+    few = MoMRegressor(100, epsilon=0.25, **SMALL)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        weighted = clone(few).fit(X, y, sample_weight=np.full(50, 4))
+    with warnings.catch_warnings(record=True) as also:
+        warnings.simplefilter("always")
+        repeated = clone(few).fit(np.repeat(X, 4, 0), np.repeat(y, 4))
+    assert weighted.n_blocks_ == repeated.n_blocks_ == 100
+    assert [str(w.message) for w in told] == [str(w.message) for w in also]
+
+
+def test_one_block_is_plain_training_also_where_batches_are_chosen():
+    X, y, _ = signal(600)
+    model = MoMRegressor(1, **SMALL).fit(X, y)
+    assert_allclose(model.predict(X), NetRegressor(**SMALL).fit(X, y).predict(X))
+
+
+class OnceTooMuch:
+    """A loss that is no number when it is called for the n-th time."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def __call__(self, output, target):
+        self.n -= 1
+        return (output - target).square().mean(-1) * (np.nan if self.n == 0 else 1)
+
+
+def test_a_late_divergence_costs_epochs_but_not_the_fit():
+    """What was left of the epochs, steps and patience would leave a poor model."""
+    X, y, _ = signal(100)
+    params = {**SMALL, "max_iter": 60, "n_iter_no_change": 25, "n_blocks": 2}
+    params["learning_rate_init"] = 0.1
+    model = MoMRegressor(criterion=OnceTooMuch(10**6), **params).fit(X, y)
+    calls = 10**6 - model.criterion.n
+    with pytest.warns(ConvergenceWarning, match="begins again"):
+        late = MoMRegressor(criterion=OnceTooMuch(calls), **params).fit(X, y)
+    slower = {**params, "learning_rate_init": 0.01}
+    alike = MoMRegressor(criterion=OnceTooMuch(10**6), **slower).fit(X, y)
+    assert late.n_restarts_ == 1 and late.n_iter_ == alike.n_iter_
+    assert late.score(X, y) > alike.score(X, y) - 0.1
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 3])
+def test_a_fit_that_only_diverges_says_so(max_iter):
+    X, y, _ = signal(40)
+    wild = MoMRegressor(
+        solver="sgd", learning_rate_init=1e30, batch_size=10, max_iter=max_iter
+    )
+    with pytest.warns(ConvergenceWarning, match="ended with the weights before it"):
+        wild.fit(X, y)
+
+
+def test_early_stopping_keeps_its_word_where_short_steps_end_training():
+    X, y, _ = signal(100)
+    params = {**SMALL, "stopping": "change", "tol": 0.0, "max_iter": 60}
+    params |= {"learning_rate": "constant", "learning_rate_init": 0.05, "n_blocks": 2}
+    model = MoMRegressor(early_stopping=True, **params).fit(X, y)
+    best = int(np.argmax(model.validation_scores_))
+    shorter = clone(model).set_params(max_iter=best + 1).fit(X, y)
+    assert_allclose(model.predict(X), shorter.predict(X))
 
 
 @BOTH
