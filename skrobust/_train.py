@@ -141,11 +141,9 @@ def _shares(batch: Batch, context: Context) -> Tensor:
 def _regularize(stack: Any, mass: Any, recipe: Recipe, lr: float) -> None:
     weights, grads = stack.decaying
     if recipe.clip_norm is not None:
-        for network in stack.network_grads():
-            norm = torch.stack([torch.linalg.vector_norm(g) for g in network]).norm()
-            scale = (recipe.clip_norm / norm.clamp(min=TINY)).clamp(max=1)
-            for g in network:
-                g.mul_(scale)
+        each = stack.grad.view(stack.n_networks, -1)
+        norms = torch.linalg.vector_norm(each, dim=1, keepdim=True)
+        each.mul_((recipe.clip_norm / norms.clamp_min_(TINY)).clamp_(max=1))
     if recipe.alpha and isinstance(mass, float):
         grads.add_(weights, alpha=recipe.alpha / mass)
     elif recipe.alpha:

@@ -261,6 +261,13 @@ class LossIncrement:
         return self if self.loss is not None else LossIncrement(loss)
 
 
+def _worst_if_unsound(norms: Tensor, stack: Any, batch: Batch, loss: Any) -> Tensor:
+    """Rank rows without a finite loss as the worst: theirs may be no derivative."""
+    if type(loss).gradient is not Loss.gradient:
+        return norms  # a closed form is finite wherever the outputs are
+    return norms.masked_fill(~torch.isfinite(loss(stack, batch)), torch.inf)
+
+
 @dataclass(frozen=True)
 class LossLayer:
     """Norm of the loss's derivative by the network's output: PRL(L)'s score.
@@ -277,7 +284,8 @@ class LossLayer:
     loss: Loss | None = None
 
     def __call__(self, stack: Any, batch: Batch) -> Tensor:  # noqa: D102
-        return torch.linalg.vector_norm(batch.gradient(stack, self.loss), dim=-1)
+        norms = torch.linalg.vector_norm(batch.gradient(stack, self.loss), dim=-1)
+        return _worst_if_unsound(norms, stack, batch, self.loss)
 
     def bound(self, loss: Loss) -> LossLayer:
         """Return the score with its loss filled in."""
@@ -301,7 +309,8 @@ class GradientNorm:
 
     def __call__(self, stack: Any, batch: Batch) -> Tensor:  # noqa: D102
         gradient = batch.gradient(stack, self.loss)
-        return stack.gradient_norms(batch.tape(stack), gradient)
+        norms = stack.gradient_norms(batch.tape(stack), gradient)
+        return _worst_if_unsound(norms, stack, batch, self.loss)
 
     def bound(self, loss: Loss) -> GradientNorm:
         """Return the score with its loss filled in."""

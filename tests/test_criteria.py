@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 
+import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
+from skrobust import PRLRegressor
 from skrobust._batch import Batch
 from skrobust._stack import MLPStack
 from skrobust.criteria import (
@@ -151,6 +155,24 @@ def test_a_derivative_that_is_no_number_becomes_zero():
     target = torch.tensor([[1.0], [0.0]], dtype=F64)
     gradient = root.gradient(output, target)
     assert gradient.flatten().tolist() == [0.0, 0.5]
+
+
+@pytest.mark.parametrize("score", ["loss_gradient", "gradient", "loss"])
+def test_rows_without_a_finite_loss_are_the_first_to_go(score):
+    """However a loss is differentiated there: log cosh overflows for gross errors."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2))
+    y, wrong = X @ [1.0, -1.0], np.arange(200) % 10 == 0
+    y[wrong] = 1e5
+    log_cosh = as_loss(lambda output, target: (output - target).cosh().log().mean(-1))
+    steady = {"hidden_layer_sizes": (16,), "max_iter": 100, "random_state": 0}
+    steady["learning_rate_init"] = 0.02
+    model = PRLRegressor(0.15, score=score, ramp=0, criterion=log_cosh, **steady)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model.fit(X, y)
+    assert not model.inlier_mask_[wrong].any()
+    assert model.score(X[~wrong], y[~wrong]) > 0.9
 
 
 # -- scores of a batch -----------------------------------------------------------
