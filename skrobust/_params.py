@@ -89,7 +89,8 @@ def check_network(est: Any) -> None:
             require_count(est, name)
     if est.n_iter_no_change is not None:
         require_count(est, "n_iter_no_change")
-    if est.clip_norm is not None:
+    chosen = "clip_norm" in est._automatic and est.clip_norm == "auto"
+    if est.clip_norm is not None and not chosen:
         require_number(est, "clip_norm", 0, open_low=True)
 
 
@@ -112,13 +113,17 @@ def documented(cls: type) -> type:
     values = {name: repr(parameter.default) for name, parameter in defaults.items()}
     shared = dict(SHARED_DOCS)
     counts: dict[str, str] = cls._automatic  # type: ignore[attr-defined]
-    for name, kinds in (("batch_size", "int, float"), ("max_iter", "int")):
-        text = shared["training_parameters"]
+    for name, kinds, part in (
+        ("batch_size", "int, float", "training_parameters"),
+        ("max_iter", "int", "training_parameters"),
+        ("clip_norm", "float or None", "border_parameters"),
+    ):
+        text = shared[part]
         if name in counts:
-            text = text.replace(f"{name} : {kinds}", f"{name} : {kinds} or 'auto'")
+            more = f"{kinds.replace(' or ', ', ')} or 'auto'"
+            text = text.replace(f"{name} : {kinds}", f"{name} : {more}")
         rule = f"    'auto' is {counts[name]}." if name in counts else ""
-        text = text.replace(f"    {{{name}_rule}}\n", rule and f"{rule}\n")
-        shared["training_parameters"] = text
+        shared[part] = text.replace(f"    {{{name}_rule}}\n", rule and f"{rule}\n")
     cls.__doc__ = filled_doc(cls, {**shared, **values})
     return cls
 
@@ -259,8 +264,9 @@ validation_fraction : float, default=0.1
 n_iter_no_change : int or None, default={n_iter_no_change}
     Epochs without improvement before training ends; None: it goes on to ``max_iter``,
     and early stopping waits for a tenth of the epochs, at least 10.
-clip_norm : float, default=None
+clip_norm : float or None, default={clip_norm}
     Largest norm of the gradient of a batch; longer ones are scaled back.
+    {clip_norm_rule}
 standardize : bool, default=True
     Whether to scale the columns of a two-dimensional X to zero mean and unit
     variance inside the estimator. Mean and variance are those of values inside

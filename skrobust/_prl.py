@@ -15,6 +15,7 @@ from ._params import (
 )
 from ._regressor import RegressorBase
 from ._score_name import ScoreName, ScoreParameterMixin
+from ._train import Recipe
 from .criteria import CrossEntropy, GradientNorm, Loss, LossLayer
 from .rules import Exchange, Ramp, Trim, chain
 from .steps import Reweight
@@ -213,6 +214,11 @@ class PRLRegressor(_PRL, RegressorBase):
     True
     """
 
+    _automatic = RegressorBase._automatic | {
+        "clip_norm": "1 if rows are left out: until the ramp is at its end, gross\n"
+        "    errors would throw weights and step sizes far off"
+    }
+
     score = ScoreName(RegressorMixin.score)
 
     def __init__(
@@ -243,9 +249,15 @@ class PRLRegressor(_PRL, RegressorBase):
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=None,
-        clip_norm=None,
+        clip_norm="auto",
         standardize=True,
         device="auto",
         dtype="auto",
     ):
         keep(self, locals())
+
+    def _recipe(self, n: int, n_epochs: int, size: int) -> Recipe:
+        recipe: Recipe = super()._recipe(n, n_epochs, size)
+        if self.clip_norm == "auto":
+            recipe.clip_norm = 1.0 if self.epsilon else None
+        return recipe

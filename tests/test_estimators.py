@@ -1038,6 +1038,19 @@ def test_training_ends_when_nothing_improves():
     assert patient.n_iter_ == 7 == len(patient.loss_curve_)
 
 
+@pytest.mark.parametrize("size", [1e4, 1e30])
+@pytest.mark.parametrize("co_training", [False, True])
+def test_gross_errors_do_no_lasting_harm_before_the_ramp_is_up(size, co_training):
+    X, _, y = data(300)
+    clean, wrong = y.copy(), np.arange(300) % 10 == 0
+    y[wrong] = size
+    small = {"hidden_layer_sizes": (16,), "random_state": 0}
+    model = skrobust.PRLRegressor(0.15, co_training=co_training, **small).fit(X, y)
+    assert model.score(X, clean) > 0.98
+    assert not model.inlier_mask_[wrong].any()
+    assert model.clip_norm == "auto"  # and with epsilon=0 nothing is clipped
+
+
 # -- detectors -------------------------------------------------------------------
 
 
