@@ -258,7 +258,8 @@ class MRRegressor(_MR, RegressorBase):
     {network_parameters}
         'lstsq' solves weighted least squares in closed form in every epoch. It is
         for a linear model, ``hidden_layer_sizes=()``, with squared errors, and does
-        not use the parameters of gradient steps and penalties.
+        not use the parameters of gradient steps and penalties. The paper halves the
+        squared error: its step size is twice `eta`.
     {stopping_parameters}
     {border_parameters}
 

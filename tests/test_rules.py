@@ -509,3 +509,12 @@ def test_equal_scores_leave_the_mixture_at_sound_numbers():
     chance = LossMixture(0)(torch.full((1, 5), 0.7), torch.ones(1, 5), epoch=0)
     assert torch.isfinite(chance).all()
     assert (chance == chance[0, 0]).all()
+
+
+@pytest.mark.parametrize("eta", [-0.1, float("nan"), float("inf")])
+def test_a_schedule_of_step_sizes_is_held_to_their_range(eta):
+    scores = torch.ones(1, 3)
+    rule = MultiplicativeWeights(lambda epoch: eta if epoch else 0.1)
+    rule(scores, scores, epoch=0)
+    with pytest.raises(ValueError, match="in epoch 1; it must be in"):
+        rule(scores, scores, epoch=1)

@@ -78,6 +78,8 @@ class MultiplicativeWeights:
         and that ``max_weight`` refers to; None: ``weights``.
         """
         eta, dtype = at_epoch(self.eta, epoch), _double(scores)
+        if isinstance(eta, float | int) and not 0 <= eta < float("inf"):
+            raise ValueError(f"eta is {eta} in epoch {epoch}; it must be in [0, inf).")
         lost = (eta * scores.to(dtype)).nan_to_num(nan=0.0, posinf=torch.inf)
         before = weights.to(dtype).expand_as(lost)
         own = before if own is None else own.to(dtype)
