@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import make_scorer
+from sklearn.metrics._scorer import _Scorer  # a subclass needs it by name
 
 from ._aggregates import RandomState, median_of_means, trimmed_mean
 from ._row_losses import absolute_error, log_loss, squared_error, zero_one
@@ -138,43 +139,20 @@ median_of_means_absolute_error = _make_score(
 )
 
 
-class _ProbabilityScorer:
+class _ProbabilityScorer(_Scorer):
     """Scorer of probabilities that tells the score function the estimator's classes.
 
     The scorers of `make_scorer` do not, so that they fail where a fold lacks a class.
+    Being one of their kind, it is taken for a single score wherever they are.
     """
 
-    def __init__(self, score: Score, settings: dict[str, Any]) -> None:
-        self._score = score
-        self._settings = settings
-        # Keeps the metadata that a search should route here.
-        self._routing = make_scorer(score, response_method="predict_proba")
-
-    def __call__(
-        self, estimator: Any, X: Any, y_true: Any, sample_weight: Any = None
+    def _score(
+        self, method_caller: Any, estimator: Any, X: Any, y_true: Any, **metadata: Any
     ) -> float:
-        return -self._score(
-            y_true,
-            estimator.predict_proba(X),
-            sample_weight=sample_weight,
-            labels=estimator.classes_,
-            **self._settings,
-        )
-
-    def __repr__(self) -> str:
-        return f"make_robust_scorer({self._score.__name__}, {self._settings})"
-
-    def set_score_request(self, **requests: Any) -> _ProbabilityScorer:
-        """Say whether a search is to pass `sample_weight`, as scikit-learn's do."""
-        self._routing.set_score_request(**requests)
-        return self
-
-    def get_metadata_routing(self) -> Any:
-        """Return the requested metadata, as scikit-learn's scorers do."""
-        return self._routing.get_metadata_routing()
-
-    def _accept_sample_weight(self) -> bool:
-        return True
+        # not by method_caller, which keeps one column of two and its rounding only
+        proba = estimator.predict_proba(X)
+        settings = {**self._kwargs, **metadata, "labels": estimator.classes_}
+        return self._sign * self._score_func(y_true, proba, **settings)
 
 
 _SCORES: dict[tuple[str, str], Score] = {
@@ -250,7 +228,7 @@ def make_robust_scorer(
         if n_blocks is not None:
             settings["n_blocks"] = n_blocks
     if loss == "log_loss":
-        return _ProbabilityScorer(score, settings)
+        return _ProbabilityScorer(score, -1, settings, "predict_proba")
     return make_scorer(score, greater_is_better=loss == "zero_one", **settings)
 
 

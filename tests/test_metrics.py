@@ -21,7 +21,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validat
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skrobust import metrics
+from skrobust import NetClassifier, NetRegressor, metrics
 from skrobust.metrics import (
     ROBUST_SCORERS,
     get_robust_scorer,
@@ -509,6 +509,17 @@ def test_metadata_routing_brings_the_weights(name):
             model, X_CLASS, y, scoring=scorer, params={"sample_weight": weight}
         )
     assert weighted.mean() < plain.mean() - 0.3
+
+
+@pytest.mark.parametrize("name", ROBUST_SCORERS)
+def test_scorers_are_taken_for_single_ones_by_callbacks(name):
+    callback = pytest.importorskip("sklearn.callback")
+    model = NetRegressor if "error" in name else NetClassifier
+    monitor = callback.ScoringMonitor(scoring=get_robust_scorer(name))
+    _, X, y = problem(name)
+    model(max_iter=2, random_state=0).set_callbacks(monitor).fit(X, y)
+    scores = [entry["score"] for entry in monitor.get_logs().data if "score" in entry]
+    assert scores and np.isfinite(scores).all()
 
 
 def test_a_search_passes_weights_without_routing():
