@@ -110,10 +110,31 @@ def median_of_means(
     >>> median_of_means([1.0, 1.0, 1.0, 1.0, 1000.0], n_blocks=3)
     1.0
     """
+    return _median_of_blocks(values, n_blocks, sample_weight, random_state, None)
+
+
+def median_of_few_means(
+    values: Any,
+    n_blocks: int | None = None,
+    sample_weight: Any = None,
+    random_state: RandomState = 0,
+) -> float:
+    """Median of means whose default is 5 blocks, or one a row where rows are fewer."""
+    return _median_of_blocks(values, n_blocks, sample_weight, random_state, 5)
+
+
+def _median_of_blocks(
+    values: Any,
+    n_blocks: int | None,
+    sample_weight: Any,
+    random_state: RandomState,
+    usual: int | None,
+) -> float:
+    """Cut into `n_blocks`; if it is None into at most `usual`, or half the rows."""
     values, mass = _check_values(values, sample_weight)
     values, mass, n_rows = _cut_into_pieces(values, mass)
     if n_blocks is None:
-        n_blocks = max(1, n_rows // 2)
+        n_blocks = max(1, n_rows // 2) if usual is None else min(usual, n_rows)
     if not is_count(n_blocks) or n_blocks > n_rows:
         expected = f"an int in the range [1, {n_rows}], the number of rows"
         raise parameter_error("n_blocks", "median_of_means", expected, n_blocks)

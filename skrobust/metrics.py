@@ -27,7 +27,7 @@ import numpy as np
 from sklearn.metrics import make_scorer
 from sklearn.metrics._scorer import _Scorer  # a subclass needs it by name
 
-from ._aggregates import RandomState, median_of_means, trimmed_mean
+from ._aggregates import RandomState, median_of_few_means, median_of_means, trimmed_mean
 from ._row_losses import absolute_error, log_loss, squared_error, zero_one
 from ._words import parameter_error
 
@@ -51,13 +51,13 @@ Loss = Callable[..., np.ndarray]
 Score = Callable[..., float]
 
 
-def _make_score(name: str, loss: Loss, aggregate: Score, **defaults: Any) -> Score:
+def _make_score(name: str, loss: Loss, aggregate: Score) -> Score:
     """Make the score function that aggregates a loss."""
+    trimmed = aggregate is trimmed_mean
 
     def score(
         y_true: Any, y_pred: Any, *, sample_weight: Any = None, **settings: Any
     ) -> float:
-        settings = defaults | settings
         labels = {"labels": settings.pop("labels")} if "labels" in settings else {}
         losses = loss(y_true, y_pred, **labels)
         value = aggregate(losses, sample_weight=sample_weight, **settings)
@@ -67,11 +67,11 @@ def _make_score(name: str, loss: Loss, aggregate: Score, **defaults: Any) -> Sco
     score.__doc__ = _SCORE_DOC.format(
         name=name,
         loss=loss.__name__.replace("_", " "),
-        aggregate=aggregate.__name__,
+        aggregate="trimmed_mean" if trimmed else "median_of_means",
         pred=_PROBA_DOC if loss is log_loss else _PRED_DOC,
-        default="".join(f", by default {k}={v}" for k, v in defaults.items()),
+        default=_FEW_DOC if aggregate is median_of_few_means else "",
         oriented=" subtracted from 1" if loss is zero_one else "",
-        setting=", n_blocks=5" if aggregate is median_of_means else "",
+        setting="" if trimmed else ", n_blocks=5",
         result="1.0" if loss is zero_one else "0.0",
     )
     return score
@@ -88,6 +88,8 @@ y_pred : array-like of shape (n_samples, n_classes) or (n_samples,)
 labels : array-like of shape (n_classes,), default=None
     Classes of the columns in their order; None for those of `y_true`, sorted. A true
     label that is not among them has probability zero."""
+_FEW_DOC = """; None for `n_blocks`, the
+    default, makes 5 blocks, or one a row where there are fewer rows"""
 _SCORE_DOC = """Aggregate the {loss} of the rows by :func:`{aggregate}`.
 
 Parameters
@@ -126,7 +128,7 @@ trimmed_absolute_error = _make_score(
 )
 # Blocks of few rows have few different accuracies, so these are fewer and larger.
 median_of_means_accuracy_score = _make_score(
-    "median_of_means_accuracy_score", zero_one, median_of_means, n_blocks=5
+    "median_of_means_accuracy_score", zero_one, median_of_few_means
 )
 median_of_means_log_loss = _make_score(
     "median_of_means_log_loss", log_loss, median_of_means
@@ -192,7 +194,7 @@ def make_robust_scorer(
         The default withstands 40 % of them.
     n_blocks : int, default=None
         Number of blocks of 'median_of_means'. None makes one of every two rows, and 5
-        for 'zero_one'.
+        for 'zero_one' (one a row where there are fewer rows).
     random_state : int, RandomState instance or None, default=0
         Deals the rows to the blocks of 'median_of_means'.
 

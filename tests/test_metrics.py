@@ -372,6 +372,24 @@ def test_accuracy_of_indicators_and_of_bad_input():
         score([0, 1], [0, 1, 1])
 
 
+def test_a_default_number_of_blocks_fits_any_number_of_rows():
+    score = metrics.median_of_means_accuracy_score
+    for n in range(1, 8):
+        y = np.arange(n) % 2
+        wrong = np.r_[1 - y[:1], y[1:]]
+        assert score(y, y) == 1
+        assert score(y, wrong) == score(y, wrong, n_blocks=min(n, 5))
+    # Rows count as n_blocks counts them: without weight not at all, by integers often.
+    y, wrong = np.array([0, 1, 1, 0, 1]), np.array([0, 1, 1, 1, 0])
+    for weight, n_rows in (([0.5, 0.5, 0, 0.5, 0], 3), ([2, 0, 0, 2, 0], 4)):
+        expected = score(y, wrong, sample_weight=weight, n_blocks=n_rows)
+        assert score(y, wrong, sample_weight=weight) == expected
+        with pytest.raises(ValueError, match="'n_blocks' parameter"):
+            score(y, wrong, sample_weight=weight, n_blocks=n_rows + 1)
+    with pytest.raises(ValueError, match=r"'n_blocks' parameter.*\[1, 4\]"):
+        score([0, 1, 1, 0], [0, 1, 1, 0], n_blocks=5)
+
+
 # Scorers.
 
 X_CLASS, Y_CLASS = make_classification(120, 5, random_state=0)
@@ -443,6 +461,15 @@ def test_search_on_corrupted_folds_finds_what_clean_ones_would(aggregate):
     for fold in np.array_split(rng.permutation(120), 4):
         good, bad = (scorer(fitted[name], X_REG[fold], y[fold]) for name, _ in models)
         assert good > bad
+
+
+@pytest.mark.parametrize("name", ROBUST_SCORERS)
+def test_named_scorers_score_folds_of_few_rows(name):
+    model, X, y = problem(name)
+    folds = [(np.arange(120) >= n, np.arange(120) < n) for n in (1, 2, 3, 4)]
+    scorer = get_robust_scorer(name)
+    scores = cross_val_score(model, X, y, scoring=scorer, cv=folds, error_score="raise")
+    assert np.isfinite(scores).all()
 
 
 @pytest.mark.parametrize("aggregate", ["trimmed_mean", "median_of_means"])
