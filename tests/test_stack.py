@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -93,6 +97,7 @@ def row_norms(module, x, gradient):
     norms = []
     for i in range(len(x)):
         loss = (module(x[i : i + 1]).reshape(-1) * gradient[i].reshape(-1)).sum()
+        loss = loss + 0 * params[0].sum()  # a row may depend on no parameter
         grads = torch.autograd.grad(loss, params, allow_unused=True)
         squares = [g.square().sum() for g in grads if g is not None]
         norms.append(torch.stack(squares).sum().sqrt())
@@ -368,6 +373,97 @@ class Idle(nn.Module):
         return self.out(x)
 
 
+class Functional(nn.Module):
+    """A layer that only holds the parameters: it is never called itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.out = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        hidden = F.linear(torch.tanh(self.a(x)), self.b.weight, self.b.bias)
+        return self.out(torch.tanh(hidden))
+
+
+class Bypassed(Functional):
+    """A layer that is called to no effect, and whose weight is used without a call."""
+
+    def forward(self, x):
+        self.b(x)
+        return super().forward(x)
+
+
+class AroundTheHooks(Functional):
+    """A layer whose forward is called straight, as no hook sees."""
+
+    def forward(self, x):
+        return self.out(torch.tanh(self.b.forward(torch.tanh(self.a(x)))))
+
+
+class NoGrad(Functional):
+    """A part that is run without gradients."""
+
+    def forward(self, x):
+        with torch.no_grad():
+            hidden = torch.tanh(self.a(x))
+        return self.out(torch.tanh(self.b(hidden)))
+
+
+class Keywords(nn.Module):
+    """Layers called by keyword."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 3, 3), nn.Linear(20, 2)
+
+    def forward(self, x):
+        return self.b(input=torch.tanh(self.a(input=x)).flatten(2)).sum(1)
+
+
+class Recurrent(nn.Module):
+    """Layers that vmap cannot follow."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.first = kind(4, 3, 2, batch_first=True, dropout=0.5)
+        self.out = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.out(self.first(x)[0][:, -1])
+
+
+class Branches(nn.Module):
+    """Control flow that depends on the data, row by row; some rows reach nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.norm = nn.Linear(4, 2), nn.Linear(4, 2), nn.LayerNorm(4)
+
+    def forward(self, x):
+        return torch.cat([self.of_one(row[None]) for row in x])
+
+    def of_one(self, row):
+        if row.sum() > 1:
+            return row[:, :2]
+        return self.a(row) if row.sum() > 0 else self.b(self.norm(row))
+
+
+def replaced():
+    """A hook of the user's own that changes what a layer gives."""
+    module = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    module[0].register_forward_hook(lambda layer, args, out: torch.tanh(out))
+    return module
+
+
+def normed():
+    """A weight that is computed from the parameters."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        first = nn.utils.weight_norm(nn.Linear(4, 3))
+    first.weight_g.data *= 2  # where it begins, the norms are those of the weight
+    return nn.Sequential(first, nn.Tanh(), nn.Linear(3, 2))
+
+
 def conv(*args, **kwargs):
     return lambda: nn.Sequential(
         nn.Conv2d(*args, **kwargs), nn.Tanh(), nn.Flatten(), nn.LazyLinear(2)
@@ -432,6 +528,16 @@ MODULES = {
     "places first": ((N, 5, 4), PlacesFirst),
     "own parameter": (FLAT, Own),
     "idle layer": (FLAT, Idle),
+    "functional": (FLAT, Functional),
+    "bypassed": (FLAT, Bypassed),
+    "around the hooks": (FLAT, AroundTheHooks),
+    "without gradients": (FLAT, NoGrad),
+    "keywords": (IMAGE, Keywords),
+    "recurrent": (SERIES, partial(Recurrent, nn.GRU)),
+    "long memory": (SERIES, partial(Recurrent, nn.LSTM)),
+    "branches": (FLAT, Branches),
+    "hook": (FLAT, replaced),
+    "weight norm": (FLAT, normed),
 }
 
 
@@ -453,6 +559,41 @@ def test_ghost_norms_are_those_of_each_row(name):
         module = module.double().eval()
         got = row_gradient_norms(module, x, gradient[k])
         assert_close(got, row_norms(module, x, gradient[k]))
+
+
+@pytest.mark.parametrize(
+    "name", ["linear", "relu in place", "conv", "without gradients", "keywords", "hook"]
+)
+def test_norms_of_linear_maps_hold_no_gradient_a_row(name, monkeypatch):
+    monkeypatch.delattr("skrobust._ghost._general_norms")
+    modules, (x, gradient, _) = made(name)
+    assert (row_gradient_norms(modules[0].double().eval(), x, gradient[0]) > 0).all()
+
+
+@pytest.mark.parametrize("name", ["functional", "own parameter", "used twice"])
+def test_other_norms_do_not_go_row_by_row_without_need(name, monkeypatch):
+    monkeypatch.delattr("skrobust._ghost._one_by_one")
+    modules, (x, gradient, _) = made(name)
+    assert (row_gradient_norms(modules[0].double().eval(), x, gradient[0]) > 0).all()
+
+
+@pytest.mark.parametrize("name", ["recurrent", "branches", "functional", "keywords"])
+def test_norms_leave_the_module_as_it_was(name):
+    modules, (x, gradient, _) = made(name)
+    module, twin = modules[0].double().train(), copy.deepcopy(modules[0])
+    row_gradient_norms(module, x, gradient[0])
+    for ours, theirs in zip(module.modules(), twin.modules(), strict=True):
+        assert ours.training and not ours._forward_hooks
+        assert getattr(ours, "dropout", 0) == getattr(theirs, "dropout", 0)
+    for p, q in zip(module.parameters(), twin.parameters(), strict=True):
+        assert p.grad is None and torch.equal(p, q)
+
+
+def test_an_error_of_the_module_is_raised_as_it_is():
+    module = nn.Sequential(nn.LayerNorm(4), nn.Linear(5, 2)).double()
+    x, gradient, _ = data(FLAT, 1, 2)
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        row_gradient_norms(module, x, gradient[0])
 
 
 @pytest.mark.parametrize("name", MODULES)
