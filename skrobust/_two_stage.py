@@ -210,7 +210,10 @@ class TwoStage(CallbackSupportMixin, BaseEstimator):
         else:
             cv = check_cv(self.cv, y, classifier=is_classifier(self))
             splits = list(cv.split(X, y, **params.splitter.split))
+            if not splits:  # such as a generator that an earlier fit has used up
+                raise ValueError("No fits were performed. Was the CV iterator empty?")
         # rows of weight zero are as if they were not there
+        splits = [[_indices(part, len(y)) for part in pair] for pair in splits]
         splits = [(a[used[a]], b[used[b]]) for a, b in splits]
         return [(a, b) for a, b in splits if len(b)]
 
@@ -327,6 +330,14 @@ def _plain_twin(estimator: Any, plain: type) -> Any:
     }
     known = set(inspect.signature(plain).parameters) - {"steps", "n_networks"}
     return plain(**{name: settings[name] for name in known & set(settings)})
+
+
+def _indices(rows: Any, n: int) -> Array:
+    """Return the indices of rows given as a list or array of indices or as a mask."""
+    rows = np.asarray(rows)
+    if rows.size == 0:  # NumPy takes an empty list for one of floats
+        rows = rows.astype(int)
+    return np.arange(n)[rows]
 
 
 def final_has(method: str) -> Any:

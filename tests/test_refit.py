@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import HuberRegressor, LinearRegression, LogisticRegression
-from sklearn.model_selection import GridSearchCV, GroupKFold, RepeatedKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, RepeatedKFold
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsRegressor
@@ -463,6 +463,32 @@ def test_any_splitter_will_do_and_rows_of_no_fold_are_kept():
     inner, outer = np.arange(20, 120), np.arange(20)
     model = regressor(cv=[(inner, outer)]).fit(X, y)
     assert model.inlier_mask_[20:].all() and not model.outlier_score_[20:].any()
+
+
+@both
+@pytest.mark.parametrize("form", ["lists", "masks", "lists of bools", "generator"])
+def test_splits_may_be_given_in_any_form(make, draw, form):
+    X, y = draw()
+    usual = list(KFold(3).split(X)) + [(np.arange(len(y)), np.arange(0))]
+    splits = usual
+    if form == "lists":
+        splits = [(a.tolist(), b.tolist()) for a, b in usual]
+    elif form != "generator":
+        parts = [[np.isin(np.arange(len(y)), part) for part in s] for s in usual]
+        splits = [[list(m) for m in s] for s in parts] if "lists" in form else parts
+    given = make(cv=usual).fit(X, y)
+    same = make(cv=iter(splits) if form == "generator" else splits).fit(X, y)
+    np.testing.assert_array_equal(same.outlier_score_, given.outlier_score_)
+    np.testing.assert_array_equal(same.inlier_mask_, given.inlier_mask_)
+
+
+def test_splits_that_an_earlier_fit_used_up_are_missed():
+    X, y = lines()
+    model = regressor(cv=KFold(3).split(X)).fit(X, y)
+    kept = model.inlier_mask_
+    with pytest.raises(ValueError, match="Was the CV iterator empty"):
+        model.fit(X, y)
+    assert model.inlier_mask_ is kept
 
 
 def test_data_frames_reach_the_estimators_as_they_are():
