@@ -84,7 +84,8 @@ class TwoStage(CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows, in any form that the estimators of both stages take.
+            Training rows: an array-like or a data frame of at least two dimensions,
+            or a sparse matrix; the estimators of both stages have to take it.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets, of which some may be wrong.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -311,6 +312,8 @@ class TwoStage(CallbackSupportMixin, BaseEstimator):
         for name in ("multi_output", "single_output"):
             able = all(getattr(stage.target_tags, name) for stage in stages)
             setattr(tags.target_tags, name, able)
+        # the stages may take several outputs where labels are judged one by one
+        tags.target_tags.multi_output &= self._y_options.get("multi_output", False)
         return tags
 
 

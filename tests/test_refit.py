@@ -16,6 +16,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.utils import get_tags
 
 from skrobust import (
     MoMRegressor,
@@ -507,6 +508,21 @@ def test_data_frames_reach_the_estimators_as_they_are():
     assert model.predict(frame).shape == (120,)
     with pytest.raises(ValueError, match="feature names"):
         model.predict(frame[["v", "u", "w", "kind"]])
+
+
+def test_only_numbers_may_have_several_outputs():
+    X, y = lines()
+    several = np.c_[y, -y]
+    for trees in (DecisionTreeClassifier(), DecisionTreeRegressor()):
+        assert get_tags(trees).target_tags.multi_output
+    model = RejectRefitRegressor(DecisionTreeRegressor())
+    assert get_tags(model).target_tags.multi_output
+    assert model.fit(X, several).predict(X).shape == several.shape
+    assert not get_tags(regressor()).target_tags.multi_output  # for want of stages
+    model = RejectRefitClassifier(DecisionTreeClassifier())
+    assert not get_tags(model).target_tags.multi_output
+    with pytest.raises(ValueError, match="y should be a 1d array"):
+        model.fit(X, several > 0)
 
 
 def test_parameters_of_the_stages_can_be_searched():
