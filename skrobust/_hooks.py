@@ -80,8 +80,7 @@ class Hooks:
         self._loss()
 
     def _layers(self, n_features: int, n_outputs: int) -> tuple[int, ...]:
-        sizes = self.hidden_layer_sizes
-        hidden = tuple(sizes) if isinstance(sizes, tuple | list) else (sizes,)
+        hidden = np.ravel(self.hidden_layer_sizes).astype(int).tolist()
         return (n_features, *hidden, n_outputs)
 
     # -- what a task declares ----------------------------------------------------

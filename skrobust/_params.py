@@ -68,8 +68,8 @@ def check_network(est: Any) -> None:
     names = "".join(f"{name!r}, " for name in est._named_networks)
     require(est, "network", ok, f"{names}None or a callable" if names else "a callable")
     sizes = est.hidden_layer_sizes
-    sizes = sizes if isinstance(sizes, tuple | list) else (sizes,)
-    ok = all(is_count(s) for s in sizes)
+    listed = isinstance(sizes, tuple | list) or len(getattr(sizes, "shape", ())) == 1
+    ok = all(is_count(s) for s in (sizes if listed else (sizes,)))
     require(est, "hidden_layer_sizes", ok, "an array-like of positive ints or an int")
     require_among(est, "activation", ACTIVATIONS)
     require_number(est, "dropout", 0, 1)
@@ -198,7 +198,7 @@ n_features_in_ : int
 feature_names_in_ : ndarray of shape (`n_features_in_`,)
     Their names, if X had any.""",
     "layer_parameters": """
-hidden_layer_sizes : tuple of int or int, default={hidden_layer_sizes}
+hidden_layer_sizes : array-like of int or int, default={hidden_layer_sizes}
     Units of each hidden layer of the default network.
 activation : {'relu', 'tanh', 'logistic', 'leaky_relu', 'identity'}, \
         default={activation}

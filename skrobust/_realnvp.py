@@ -82,7 +82,7 @@ class RobustRealNVPDetector(
         ``epsilon``.
     n_couplings : int, default=6
         Layers of the flow. Each moves about half of the columns.
-    hidden_layer_sizes : tuple of int or int, default={hidden_layer_sizes}
+    hidden_layer_sizes : array-like of int or int, default={hidden_layer_sizes}
         Hidden layers of the perceptron in each coupling.
     activation : {'relu', 'tanh', 'logistic', 'leaky_relu', 'identity'}, \
             default={activation}

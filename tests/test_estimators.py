@@ -477,6 +477,10 @@ BAD_PARAMETERS = [
     ("", {"device": "cuda:99"}, "'device' parameter"),
     ("", {"dtype": "float16"}, "'dtype' parameter"),
     ("", {"hidden_layer_sizes": (8, 0)}, "'hidden_layer_sizes' parameter"),
+    ("", {"hidden_layer_sizes": np.array([8, 0])}, "'hidden_layer_sizes' parameter"),
+    ("", {"hidden_layer_sizes": np.array([[8, 8]])}, "'hidden_layer_sizes' parameter"),
+    ("", {"hidden_layer_sizes": np.array([8.5])}, "'hidden_layer_sizes' parameter"),
+    ("", {"hidden_layer_sizes": "88"}, "'hidden_layer_sizes' parameter"),
     ("", {"activation": "swish"}, "'activation' parameter"),
     ("", {"solver": "lbfgs"}, "'solver' parameter"),
     ("", {"learning_rate_init": 0.0}, "'learning_rate_init' parameter"),
@@ -744,13 +748,14 @@ def test_precision_follows_the_data(name, dtype):
 @pytest.mark.parametrize("name", TYPES)
 def test_sizes_of_any_form_are_taken(name):
     y = target(make(name))
-    for sizes in (5, (5,), [5], (6, 5, 4), ()):
-        model = make(name, hidden_layer_sizes=sizes).fit(X, y)
-        assert np.isfinite(outputs(model)).all()
-    same_bits(
-        make(name, hidden_layer_sizes=5).fit(X, y),
-        make(name, hidden_layer_sizes=[5]).fit(X, y),
-    )
+    for sizes in ((6, 5, 4), ()):
+        given = make(name, hidden_layer_sizes=sizes).fit(X, y)
+        assert np.isfinite(outputs(given)).all()
+        for form in (list(sizes), np.array(sizes, dtype=np.uint8)):
+            same_bits(given, make(name, hidden_layer_sizes=form).fit(X, y))
+    given = make(name, hidden_layer_sizes=5).fit(X, y)
+    for sizes in ((5,), [5], np.array([5]), np.int32(5)):
+        same_bits(given, make(name, hidden_layer_sizes=sizes).fit(X, y))
 
 
 @pytest.mark.parametrize("name", ["regressor", "PRL regressor", "Co-PRL regressor"])
