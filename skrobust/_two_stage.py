@@ -329,10 +329,14 @@ def _plain_twin(estimator: Any, plain: type) -> Any:
     settings = {
         name: value
         for name, value in estimator.get_params(deep=False).items()
-        if value is not usual[name].default and value != usual[name].default
+        if value is not usual[name].default
+        and not np.array_equal(value, usual[name].default)
     }
     known = set(inspect.signature(plain).parameters) - {"steps", "n_networks"}
-    return plain(**{name: settings[name] for name in known & set(settings)})
+    carried = {name: settings[name] for name in known & set(settings)}
+    if carried.get("solver") == "lstsq":  # even weights make it ordinary least squares
+        return type(estimator)(eta=0, **carried)
+    return plain(**carried)
 
 
 def _indices(rows: Any, n: int) -> Array:

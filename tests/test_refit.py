@@ -20,6 +20,7 @@ from sklearn.utils import get_tags
 
 from skrobust import (
     MoMRegressor,
+    MRRegressor,
     NetClassifier,
     NetRegressor,
     PRLRegressor,
@@ -542,8 +543,21 @@ def test_none_stands_for_the_same_network_trained_plainly():
     for name in ("activation", "hidden_layer_sizes", "max_iter", "weight_decay"):
         assert getattr(final, name) == getattr(first, name)
     assert final.random_state == 5
+    sizes = {"hidden_layer_sizes": np.array([5, 4, 3]), "max_iter": 2}
+    model = RejectRefitRegressor(MRRegressor(0.1, **sizes)).fit(X, y)
+    assert list(model.final_estimator_.hidden_layer_sizes) == [5, 4, 3]
     trees = RejectRefitRegressor(DecisionTreeRegressor()).fit(X, y)
     assert isinstance(trees.final_estimator_, DecisionTreeRegressor)
+
+
+def test_the_plain_twin_of_weighted_least_squares_is_least_squares():
+    X, y = lines()
+    line = MRRegressor(0.1, mixup=1.0, hidden_layer_sizes=(), solver="lstsq")
+    model = RejectRefitRegressor(line, random_state=0).fit(X, y)
+    kept = model.inlier_mask_
+    assert not kept[:30].any() and kept[30:].mean() > 0.9
+    ordinary = LinearRegression().fit(X[kept], y[kept])
+    np.testing.assert_allclose(model.predict(X), ordinary.predict(X), rtol=1e-6)
 
 
 def test_seeds_of_the_stages_are_left_alone_without_one_of_ours():
