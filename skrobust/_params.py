@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from ._nets import ACTIVATIONS
@@ -12,6 +13,7 @@ from ._words import filled_doc, is_count, is_number, parameter_error
 
 LEARNING_RATES = ("constant", "cosine")
 SOLVERS = ("adam", "sgd")
+BOOL = "an instance of 'bool' or an instance of 'numpy.bool'"
 
 
 def keep(estimator: Any, parameters: dict[str, Any]) -> None:
@@ -44,6 +46,12 @@ def require_count(estimator: Any, name: str, low: int = 1) -> None:
     """Require an int of at least ``low``."""
     ok = is_count(getattr(estimator, name), low)
     require(estimator, name, ok, f"an int in the range [{low}, inf)")
+
+
+def require_bool(estimator: Any, name: str) -> None:
+    """Require a bool of Python or NumPy."""
+    ok = isinstance(getattr(estimator, name), bool | np.bool_)
+    require(estimator, name, ok, BOOL)
 
 
 def require_among(estimator: Any, name: str, options: Any) -> None:
@@ -92,10 +100,15 @@ def check_network(est: Any) -> None:
     chosen = "clip_norm" in est._automatic and est.clip_norm == "auto"
     if est.clip_norm is not None and not chosen:
         require_number(est, "clip_norm", 0, open_low=True)
+    for name in ("standardize", "warm_start", "nesterovs_momentum"):
+        require_bool(est, name)
+    ok = isinstance(est.verbose, bool | np.bool_) or is_count(est.verbose, 0)
+    require(est, "verbose", ok, f"an int in the range [0, inf), {BOOL}")
 
 
 def check_stopping(est: Any) -> None:
     """Check the parameters of early stopping."""
+    require_bool(est, "early_stopping")
     require_number(est, "validation_fraction", 0, 1, open_low=True)
 
 
@@ -243,7 +256,7 @@ random_state : int, RandomState instance or None, default=None
 tol : float, default=1e-4
     Training ends when the loss has not improved by ``tol`` for
     ``n_iter_no_change`` epochs.
-verbose : bool, default=False
+verbose : bool or int, default=False
     Whether to print the loss of each epoch.
 warm_start : bool, default=False
     Whether ``fit`` goes on from the last fit's weights and scaling.

@@ -8,8 +8,8 @@ from ._classifier import ClassifierBase
 from ._params import (
     documented,
     keep,
-    require,
     require_among,
+    require_bool,
     require_count,
     require_number,
 )
@@ -42,7 +42,7 @@ class _PRL(ScoreParameterMixin):
         require_number(self, "epsilon", 0, 1)
         require_among(self, "score", SCORES)
         require_count(self, "ramp", 0)
-        require(self, "co_training", isinstance(self.co_training, bool), "a bool")
+        require_bool(self, "co_training")
 
 
 @documented

@@ -107,7 +107,7 @@ class RobustRealNVPDetector(
     tol : float, default=1e-4
         Training ends when the loss has not improved by ``tol`` for
         ``n_iter_no_change`` epochs.
-    verbose : bool, default=False
+    verbose : bool or int, default=False
         Whether to print the loss of each epoch.
     warm_start : bool, default=False
         Whether ``fit`` goes on from the last fit's weights and scaling.

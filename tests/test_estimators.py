@@ -471,6 +471,13 @@ BAD_PARAMETERS = [
     ("PRL", {"score": None}, "'score' parameter"),
     ("PRL", {"ramp": -1}, "'ramp' parameter"),
     ("PRL", {"co_training": "yes"}, "'co_training' parameter"),
+    ("", {"standardize": "no"}, "'standardize' .*must be an instance of 'bool'"),
+    ("", {"warm_start": 1}, "'warm_start' parameter"),
+    ("", {"nesterovs_momentum": None}, "'nesterovs_momentum' parameter"),
+    ("", {"verbose": "x"}, "'verbose' parameter"),
+    ("", {"verbose": -1}, "'verbose' parameter"),
+    ("Regressor", {"early_stopping": "no"}, "'early_stopping' parameter"),
+    ("Classifier", {"early_stopping": 0}, "'early_stopping' parameter"),
     ("", {"network": nn.Linear(4, 3)}, "'network' parameter.*must be a factory"),
     ("", {"network": "resnet"}, "'network' parameter"),
     ("", {"network": wrong_outputs}, "'network' must map.*It gave"),
@@ -756,6 +763,22 @@ def test_sizes_of_any_form_are_taken(name):
     given = make(name, hidden_layer_sizes=5).fit(X, y)
     for sizes in ((5,), [5], np.array([5]), np.int32(5)):
         same_bits(given, make(name, hidden_layer_sizes=sizes).fit(X, y))
+
+
+SWITCHES = {"standardize", "warm_start", "nesterovs_momentum", "early_stopping"}
+SWITCHES |= {"verbose", "co_training"}
+
+
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("value", [True, False])
+def test_bools_of_numpy_are_bools(name, value):
+    y = target(make(name))
+    names = SWITCHES & set(make(name).get_params())
+    first, same = (
+        make(name, **dict.fromkeys(names, kind(value))).fit(X, y)
+        for kind in (bool, np.bool_)
+    )
+    same_bits(first, same)
 
 
 @pytest.mark.parametrize("name", ["regressor", "PRL regressor", "Co-PRL regressor"])
