@@ -136,6 +136,12 @@ class RegressorBase(RegressorMixin, NetBase):
 
     def _encode(self, y: Any, about: dict[str, Any]) -> Array:
         columns = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        n_outputs = len(about["_y_center"])
+        if columns.shape[1] != n_outputs:
+            raise ValueError(
+                f"y has {columns.shape[1]} outputs, but {type(self).__name__} is "
+                f"expecting {n_outputs} outputs."
+            )
         return TargetScaler(about["_y_center"], about["_y_scale"]).transform(columns)
 
     def _score_outputs(self, outputs: Array, target: Array, weights: Array) -> float:

@@ -1059,6 +1059,22 @@ def test_validation_labels_must_be_known():
         make("classifier").fit(X, LABELS, X_val=X, y_val=LABELS + 1)
 
 
+@pytest.mark.parametrize("name", ["regressor", "PRL regressor"])
+def test_validation_targets_must_have_as_many_outputs(name):
+    one, two = NUMBERS, np.c_[NUMBERS, -NUMBERS]
+    for y, y_val, words in [
+        (one, two, "y has 2 outputs, but .*Regressor is expecting 1 outputs"),
+        (two, one, "y has 1 outputs, but .*Regressor is expecting 2 outputs"),
+    ]:
+        model = make(name)
+        with pytest.raises(ValueError, match=words):
+            model.fit(X, y, X_val=X, y_val=y_val)
+        with pytest.raises(ValueError, match=words):
+            model.fit(X, y).partial_fit(X, y_val)
+    column = make(name).fit(X, one, X_val=X, y_val=one[:, None])
+    same_bits(column, make(name).fit(X, one, X_val=X, y_val=one))
+
+
 def test_training_ends_when_nothing_improves():
     model = make("regressor", tol=1e9, n_iter_no_change=3, max_iter=50).fit(X, NUMBERS)
     assert model.n_iter_ == 4
