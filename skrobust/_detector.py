@@ -27,6 +27,7 @@ from ._params import (
     is_number,
     keep,
     require,
+    require_count,
     require_number,
 )
 from .criteria import NegativeLogLikelihood
@@ -357,6 +358,7 @@ class NetOutlierDetector(DetectorBase):
     def _check_params(self) -> None:
         super()._check_params()
         check_composition(self)
+        require_count(self, "code_size")
 
     def _layers(self, n_features: int, n_outputs: int) -> tuple[int, ...]:
         encoder = super()._layers(n_features, self.code_size)

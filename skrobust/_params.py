@@ -115,9 +115,24 @@ def check_stopping(est: Any) -> None:
 def check_composition(est: Any) -> None:
     """Check the parameters of the three open bases."""
     require_count(est, "n_networks")
-    steps = est.steps
-    ok = isinstance(steps, tuple | list) and all(callable(s) for s in steps)
-    require(est, "steps", ok, "a tuple of callables")
+    ok = isinstance(est.steps, tuple | list) and all(map(_is_step, est.steps))
+    expected = "a tuple of steps: instances, not classes, and rules as Reweight(rule)"
+    require(est, "steps", ok, expected)
+
+
+def _is_step(value: Any) -> bool:
+    """Whether a value can be called like a step, as classes and rules cannot."""
+    if not callable(value) or isinstance(value, type):
+        return False
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):  # Python cannot tell of all callables
+        return True
+    try:
+        signature.bind("stack", "batch", "context")
+    except TypeError:
+        return False
+    return True
 
 
 def documented(cls: type) -> type:

@@ -7,6 +7,7 @@ import io
 import pickle
 import random
 import threading
+from functools import partial
 
 import joblib
 import numpy as np
@@ -24,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 import skrobust
+from skrobust import rules
 from skrobust.criteria import (
     BootstrapCrossEntropy,
     CrossEntropy,
@@ -500,6 +502,11 @@ BAD_PARAMETERS = [
     ("", {"momentum": 1.0}, "'momentum' parameter"),
     ("Net", {"n_networks": 0}, "'n_networks' parameter"),
     ("Net", {"steps": (3,)}, "'steps' parameter"),
+    ("Net", {"steps": Reweight(Trim(0.2))}, "'steps' .*must be a tuple of steps"),
+    ("Net", {"steps": (Reweight,)}, "'steps' .*instances, not classes"),
+    ("NetOutlier", {"code_size": 0}, "'code_size' .*an int in the range .1, inf"),
+    ("NetOutlier", {"code_size": -1}, "'code_size' parameter"),
+    ("NetOutlier", {"code_size": 2.5}, "'code_size' parameter"),
     ("Net", {"criterion": "mse"}, "'criterion' parameter"),
     ("NetOutlier", {"contamination": 0.6}, "'contamination' parameter"),
     ("Regressor", {"validation_fraction": 1.0}, "'validation_fraction' parameter"),
@@ -529,6 +536,30 @@ def test_a_bad_parameter_is_refused_and_nothing_half_fitted(name, kind, params, 
     with pytest.raises(ValueError, match=words):
         model.set_params(**params).fit(X, y)
     assert_array_equal(outputs(model.set_params(**good)), said)
+
+
+RULES = [Trim(0.2), chain(Trim(0.2), Exchange()), rules.Cap(1.0), rules.NearMedian()]
+RULES += [rules.MultiplicativeWeights(0.1), rules.LossMixture(), rules.Ramp(0.2)]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+def test_a_rule_in_place_of_a_step_is_refused(rule):
+    with pytest.raises(ValueError, match=r"'steps' .*rules as Reweight\(rule\)"):
+        make("regressor", steps=(rule,)).fit(X, NUMBERS)
+
+
+def test_a_step_may_be_any_callable():
+    def taught(stack, batch, context):
+        return batch
+
+    class Step:
+        def __call__(self, stack, batch, context, *more):
+            return batch
+
+    plain = make("regressor").fit(X, NUMBERS)
+    loose = lambda *arguments: arguments[1]  # noqa: E731
+    for step in (taught, Step(), Step().__call__, partial(taught), loose):
+        same_bits(plain, make("regressor", steps=[step]).fit(X, NUMBERS))
 
 
 def bad_data(kind, y):
