@@ -230,7 +230,9 @@ class DetectorBase(OutlierMixin, NetBase):
 
         def read(outputs: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             batch = Batch(x, None, x.new_ones(1, len(x)))
-            return loss.value(outputs.double(), loss.target(batch).double())
+            target = loss.target(batch)  # a density has none
+            target = target.double() if isinstance(target, torch.Tensor) else target
+            return loss.value(outputs.double(), target)
 
         values = self._apply(X, self._stack, self._scaler, read).mean(0)
         return -np.nan_to_num(values, nan=np.finfo(float).max)
@@ -362,4 +364,4 @@ class NetOutlierDetector(DetectorBase):
 
     def _layers(self, n_features: int, n_outputs: int) -> tuple[int, ...]:
         encoder = super()._layers(n_features, self.code_size)
-        return (*encoder, *encoder[-2::-1])
+        return (*encoder, *encoder[-2:0:-1], n_outputs)

@@ -30,6 +30,7 @@ from skrobust.criteria import (
     BootstrapCrossEntropy,
     CrossEntropy,
     GradientNorm,
+    NegativeLogLikelihood,
     SquaredError,
 )
 from skrobust.rules import Exchange, Trim, chain
@@ -536,6 +537,15 @@ def test_a_bad_parameter_is_refused_and_nothing_half_fitted(name, kind, params, 
     with pytest.raises(ValueError, match=words):
         model.set_params(**params).fit(X, y)
     assert_array_equal(outputs(model.set_params(**good)), said)
+
+
+def test_detectors_take_densities_of_a_network_of_your_own():
+    def density(n_features, n_outputs):
+        return nn.Sequential(nn.Linear(n_features, n_outputs), nn.LogSigmoid())
+
+    for criterion in ("negative_log_likelihood", NegativeLogLikelihood()):
+        model = make("detector", network=density, criterion=criterion).fit(X)
+        assert model.n_outputs_ == 1 and np.isfinite(outputs(model)).all()
 
 
 RULES = [Trim(0.2), chain(Trim(0.2), Exchange()), rules.Cap(1.0), rules.NearMedian()]
