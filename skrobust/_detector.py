@@ -361,6 +361,10 @@ class NetOutlierDetector(DetectorBase):
         super()._check_params()
         check_composition(self)
         require_count(self, "code_size")
+        # the outputs of an autoencoder are no density
+        density = isinstance(self._loss(), NegativeLogLikelihood)
+        expected = "a loss of reconstructed rows where 'network' is None"
+        require(self, "criterion", not density or self.network is not None, expected)
 
     def _layers(self, n_features: int, n_outputs: int) -> tuple[int, ...]:
         encoder = super()._layers(n_features, self.code_size)

@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 import numpy as np
+from sklearn.utils import get_tags
 from torch import nn
 
 from ._nets import ACTIVATIONS
@@ -13,6 +14,14 @@ from ._words import filled_doc, is_count, is_number, parameter_error
 
 LEARNING_RATES = ("constant", "cosine")
 SOLVERS = ("adam", "sgd")
+# losses that may be named, by the type of the estimator: labels are one-hot, so that
+# they have a distance too, and detectors have no targets
+DISTANCES = ("squared_error", "absolute_error", "huber")
+CRITERIA = {
+    "classifier": ("cross_entropy", *DISTANCES),
+    "regressor": DISTANCES,
+    "outlier_detector": ("reconstruction_error", "negative_log_likelihood"),
+}
 BOOL = "an instance of 'bool' or an instance of 'numpy.bool'"
 
 
@@ -57,9 +66,20 @@ def require_bool(estimator: Any, name: str) -> None:
 def require_among(estimator: Any, name: str, options: Any) -> None:
     """Require one of some strings."""
     value = getattr(estimator, name)
-    listed = "{" + ", ".join(repr(o) for o in sorted(options)) + "}"
     ok = isinstance(value, str) and value in options
-    require(estimator, name, ok, f"a str among {listed}")
+    require(estimator, name, ok, _among(options))
+
+
+def _among(options: Any) -> str:
+    return "a str among {" + ", ".join(repr(o) for o in sorted(options)) + "}"
+
+
+def check_criterion(est: Any) -> None:
+    """Check the loss; by name only those that make sense of the targets."""
+    value, names = est.criterion, CRITERIA[get_tags(est).estimator_type]
+    named = isinstance(value, str) and value in names
+    ok = named or (callable(value) and not isinstance(value, type))
+    require(est, "criterion", ok, f"{_among(names)}, a Loss or a callable")
 
 
 def check_network(est: Any) -> None:
@@ -100,6 +120,8 @@ def check_network(est: Any) -> None:
     chosen = "clip_norm" in est._automatic and est.clip_norm == "auto"
     if est.clip_norm is not None and not chosen:
         require_number(est, "clip_norm", 0, open_low=True)
+    if hasattr(est, "criterion"):
+        check_criterion(est)
     for name in ("standardize", "warm_start", "nesterovs_momentum"):
         require_bool(est, name)
     ok = isinstance(est.verbose, bool | np.bool_) or is_count(est.verbose, 0)

@@ -30,6 +30,7 @@ from skrobust.criteria import (
     BootstrapCrossEntropy,
     CrossEntropy,
     GradientNorm,
+    Huber,
     NegativeLogLikelihood,
     SquaredError,
 )
@@ -508,7 +509,17 @@ BAD_PARAMETERS = [
     ("NetOutlier", {"code_size": 0}, "'code_size' .*an int in the range .1, inf"),
     ("NetOutlier", {"code_size": -1}, "'code_size' parameter"),
     ("NetOutlier", {"code_size": 2.5}, "'code_size' parameter"),
-    ("Net", {"criterion": "mse"}, "'criterion' parameter"),
+    ("Net", {"criterion": "mse"}, r"'criterion' parameter of Net\w+ must be a str am"),
+    ("Net", {"criterion": SquaredError}, "'criterion' .*, a Loss or a callable. Got"),
+    ("Net", {"criterion": None}, "'criterion' parameter"),
+    ("Regressor", {"criterion": "cross_entropy"}, r"'criterion' parameter of \w+Regr"),
+    ("Regressor", {"criterion": "negative_log_likelihood"}, "{'absolute_error', 'hub"),
+    ("Regressor", {"criterion": "reconstruction_error"}, "'criterion' parameter"),
+    ("NetClass", {"criterion": "negative_log_likelihood"}, "'criterion' parameter"),
+    ("NetClass", {"criterion": "reconstruction_error"}, "'criterion' parameter"),
+    ("NetOutlier", {"criterion": "squared_error"}, "'criterion' parameter"),
+    ("NetOutlier", {"criterion": "cross_entropy"}, "'criterion' parameter"),
+    ("NetOutlier", {"criterion": "negative_log_likelihood"}, "where 'network' is None"),
     ("NetOutlier", {"contamination": 0.6}, "'contamination' parameter"),
     ("Regressor", {"validation_fraction": 1.0}, "'validation_fraction' parameter"),
 ]
@@ -537,6 +548,32 @@ def test_a_bad_parameter_is_refused_and_nothing_half_fitted(name, kind, params, 
     with pytest.raises(ValueError, match=words):
         model.set_params(**params).fit(X, y)
     assert_array_equal(outputs(model.set_params(**good)), said)
+
+
+def meets(output, target):
+    return (output - target).abs().sum(-1)
+
+
+CRITERIA = {
+    "classifier": ["cross_entropy", "squared_error", "absolute_error", "huber"],
+    "regressor": ["squared_error", "absolute_error", "huber", Huber(2.0), meets],
+    "PRL regressor": ["squared_error", "absolute_error", "huber", Huber(2.0), meets],
+    "MoM regressor": ["squared_error", "absolute_error", "huber", Huber(2.0), meets],
+}
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+def test_every_loss_that_may_be_chosen_is_learned_by(name):
+    y = target(make(name))
+    for criterion in CRITERIA[name]:
+        model = make(name, criterion=criterion, max_iter=40, learning_rate_init=0.02)
+        assert model.fit(X, y).score(X, y) > 0.6
+
+
+def test_regressors_of_every_kind_refuse_losses_of_something_else():
+    for kind in (skrobust.MoMRegressor, skrobust.MRRegressor):
+        with pytest.raises(ValueError, match=f"'criterion' .*of {kind.__name__} must"):
+            kind(criterion="cross_entropy").fit(X, NUMBERS)
 
 
 def test_detectors_take_densities_of_a_network_of_your_own():
