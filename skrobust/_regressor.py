@@ -119,11 +119,6 @@ class RegressorBase(RegressorMixin, NetBase):
         flat = y.ndim == 1 or y.shape[1] == 1
         columns = column_or_1d(y, warn=True)[:, None] if flat else y
         if call.resume:
-            if columns.shape[1] != self.n_outputs_:
-                raise ValueError(
-                    f"y has {columns.shape[1]} outputs, but {type(self).__name__} is "
-                    f"expecting {self.n_outputs_} outputs."
-                )
             scaler = TargetScaler(self._y_center, self._y_scale)
         else:
             scaler = TargetScaler.fit(columns.astype(np.float64), weights)
