@@ -19,8 +19,23 @@ EPSILON = 0.1  # what training leaves out where nothing is known of contaminatio
 _ROUNDING = 1e-9  # scores nearer than this, relatively, count as equal
 
 
+def in_rows(weights: Array) -> Array:
+    """Rescale weights so that they count rows.
+
+    Weights that are whole numbers do so as they are; of others the mean positive one
+    is one row, so their unit does not matter.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n,), non-negative, not all zero
+    """
+    if (weights == np.round(weights)).all():
+        return weights
+    return weights / weights[weights > 0].mean()
+
+
 def threshold(scores: Array, weights: Array, contamination: float) -> float:
-    """Return a threshold that floor(contamination * mass) of the mass lies below.
+    """Return a threshold that floor(contamination * n) of the rows lie below.
 
     Equal scores cannot be told apart: where the boundary runs through a group of
     them, the whole group stays above.
@@ -28,13 +43,15 @@ def threshold(scores: Array, weights: Array, contamination: float) -> float:
     Parameters
     ----------
     scores, weights : ndarray of shape (n,)
+        Rows are counted by their weights, see `in_rows`.
     contamination : float in [0, 0.5]
     """
     order = np.argsort(scores, kind="stable")
-    ranked, mass = scores[order], np.cumsum(weights[order])
+    ranked, mass = scores[order], np.cumsum(in_rows(weights)[order])
     # a hair more: 0.29 * 100 is 28.999999999999996
-    cut = np.floor(contamination * mass[-1] * (1 + 1e-12))
-    at = min(np.searchsorted(mass, cut, side="right"), len(ranked) - 1)
+    hair = 1 + 1e-12
+    cut = np.floor(contamination * mass[-1] * hair)
+    at = min(np.searchsorted(mass, cut * hair, side="right"), len(ranked) - 1)
     here = ranked[at]
     slack = _ROUNDING * max(abs(here), np.finfo(float).tiny)
     lower = ranked[ranked < here - slack]
@@ -84,10 +101,10 @@ def conformal_p_values(scores: Array, known: Array, weights: Array) -> Array:
     ----------
     scores : ndarray of shape (n,)
     known, weights : ndarray of shape (m,)
-        Scores and weights of the calibration rows.
+        Scores and weights of the calibration rows, which `in_rows` counts.
     """
     order = np.argsort(known, kind="stable")
-    mass = np.concatenate([[0.0], np.cumsum(weights[order])])
+    mass = np.concatenate([[0.0], np.cumsum(in_rows(weights)[order])])
     slack = _ROUNDING * np.abs(scores)
     below = np.searchsorted(known[order], scores + slack, side="right")
     return (mass[below] + 1) / (mass[-1] + 1)

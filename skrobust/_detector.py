@@ -54,7 +54,8 @@ class DetectorBase(OutlierMixin, NetBase):
         y : Ignored
             There for scikit-learn's convention.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative; an integer weight acts like that many repeated rows.
+            Non-negative. Whole numbers act like that many repeated rows; of others the
+            mean is one row, so their unit does not matter to thresholds and p-values.
 
         Returns
         -------

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from . import _border
 from ._base import NetBase
-from ._contamination import EPSILON
+from ._contamination import EPSILON, in_rows
 from ._detector import DetectorBase
 from ._flow import FlowStack
 from ._hooks import Call, Fitted
@@ -265,7 +265,7 @@ class RobustRealNVPDetector(
         progress = super()._begin(X, weights, n_outputs, resume, partial)
         self._noise, self._grid = self.noise, None
         if self.noise == "auto":
-            self._noise = 0.2 * float(weights.sum()) ** (-1 / (X.shape[1] + 4))
+            self._noise = 0.2 * float(in_rows(weights).sum()) ** (-1 / (X.shape[1] + 4))
         if (widths := _grid(X, self._discrete(X))).any():
             scaler = progress.scaler
             widths = widths if scaler is None else widths / scaler.scale

@@ -115,6 +115,33 @@ def test_a_weight_moves_the_threshold_as_repetition_does(seed):
         assert below <= contamination * times.sum() < below + times.max()
 
 
+@every
+@pytest.mark.parametrize("unit", [1 / 100, 0.99, 1 / 3])
+def test_the_unit_of_the_weights_does_not_matter(name, unit):
+    params = {"calibration_fraction": 0.3, "batch_size": 128}
+    rows, weights = X[::-1], np.full(len(X), unit)
+    plain = make(name, **params).fit(X)
+    model = make(name, **params).fit(X, sample_weight=weights)
+    assert n_flagged(model) == 10
+    assert_allclose(model.score_samples(rows), plain.score_samples(rows), rtol=1e-4)
+    m = model.calibration_mask_.sum()
+    far = [[50.0, -50.0, 50.0]]
+    assert model.p_values(far) == pytest.approx(1 / (m + 1))
+
+
+def test_of_broken_weights_the_mean_is_a_row():
+    rng = np.random.default_rng(0)
+    scores, weights = rng.normal(size=1000), rng.random(1000)
+    for unit in (1.0, 1e-6, 1e6):
+        level = threshold(scores, unit * weights, 0.1)
+        share = weights[scores < level].sum() / weights.mean()
+        assert 100 - 1 / weights.mean() < share <= 100
+        p = conformal_p_values(scores, scores, unit * weights)
+        assert p.min() * 1001 == pytest.approx(
+            1 + weights[scores.argmin()] / weights.mean()
+        )
+
+
 def test_the_automatic_threshold_ignores_outliers_and_follows_the_scale():
     rng = np.random.default_rng(0)
     scores, ones = rng.normal(size=1000), np.ones(1000)

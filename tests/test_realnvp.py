@@ -225,6 +225,15 @@ def test_a_weight_is_a_repetition_and_zero_is_absence(params):
     assert_allclose(weighted.score_samples(X2), repeated.score_samples(X2), rtol=1e-6)
 
 
+@pytest.mark.parametrize("unit", [1 / 150, 0.99])
+def test_the_noise_does_not_know_the_unit_of_the_weights(unit):
+    plain = small(epsilon=0, n_iter_no_change=1000).fit(X2)
+    other = clone(plain).fit(X2, sample_weight=np.full(len(X2), unit))
+    assert other._noise == plain._noise
+    twice = clone(plain).fit(X2, sample_weight=np.full(len(X2), 2))
+    assert twice._noise == clone(plain).fit(np.repeat(X2, 2, axis=0))._noise
+
+
 @pytest.mark.parametrize("how", ["warm", "partial"])
 def test_training_goes_on(how):
     whole = small(max_iter=6).fit(X2[:32])
