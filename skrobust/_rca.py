@@ -189,7 +189,16 @@ class RCAOutlierDetector(DetectorBase):
         if epsilon == 0:
             return ()
         trim = Trim(Ramp(epsilon, round(self.ramp * n_epochs)))
-        return (Reweight(chain(trim, Exchange(self.n_networks))),)
+        group = getattr(self, "_group", self.n_networks)
+        return (Reweight(chain(trim, Exchange(group))),)
+
+    def _begin(
+        self, X: Array, weights: Array, n_outputs: int, resume: bool, partial: bool
+    ) -> Progress:
+        progress = super()._begin(X, weights, n_outputs, resume, partial)
+        # of the networks there are: parameters may have changed since they were built
+        self._group = progress.stack.n_networks // progress.design["n_groups"]
+        return progress
 
     def _epochs(self, X: Array, target: Any, size: int) -> int:
         if self.max_iter != "auto":
@@ -278,7 +287,7 @@ class RCAOutlierDetector(DetectorBase):
     # -- scores ------------------------------------------------------------------
     def _attributes(self, progress: Progress, about: dict[str, Any]) -> dict[str, Any]:
         stack, rates = progress.stack, progress.design["dropout"]
-        size = stack.n_networks // progress.design["n_groups"]
+        size = self._group
         n_passes = self.n_passes if stack.droppable else 0
         # of several groups, those with dropout are looked at without it too
         several = n_passes and progress.design["n_groups"] > 1

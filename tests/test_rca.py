@@ -175,6 +175,15 @@ def test_a_network_learns_from_what_the_other_chose():
     assert kept[0].nonzero()[:, 0].tolist() == list(range(3, 10))
 
 
+def test_networks_that_go_on_keep_their_groups():
+    model = rca(epsilon=0.3, ramp=0.0, capacities=(0.5, 0.0)).fit(X)
+    (step,) = model.set_params(n_networks=3)._steps_within(10)
+    scores = torch.rand(4, 10, generator=generator())
+    kept = step.rule(scores, torch.ones(1, 10), epoch=0)
+    own = scores.argsort(-1).argsort(-1) < 7
+    assert torch.equal(kept > 0.5, own[[1, 0, 3, 2]])
+
+
 def test_planted_outliers_are_distrusted():
     model = rca(dropout=0.2, max_iter=60, batch_size=32, hidden_layer_sizes=64).fit(X)
     assert (model.predict(X)[:12] == -1).mean() > 0.7
