@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.impute import SimpleImputer
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _border
 from ._base import NetBase
@@ -35,6 +36,7 @@ Array = NDArray[Any]
 ROWS = 8192  # rows scored per draw of thinned networks
 STEPS, EPOCHS = 600, 10  # of training by default: at most, and at least
 PER_ROW = 0.7  # steps for each row of a small set
+MOST_REPEATS = 16  # of a row on average, where an imputer is fitted
 
 
 @documented
@@ -73,6 +75,8 @@ class RCAOutlierDetector(DetectorBase):
         Fills in missing values (NaN), by a column's mean, as in the source's study, or
         its median, or by a transformer of yours such as
         `sklearn.impute.KNNImputer`, fitted on the rows trained on. None refuses NaN.
+        A weight that is a whole number repeats its row for the imputer too. Other
+        weights it does not know, nor whole ones of more than 16 on average.
     code_size : int, default=10
         Units in the middle of the default networks.
     {layer_parameters}
@@ -261,7 +265,7 @@ class RCAOutlierDetector(DetectorBase):
             imputer = self.imputer
             if isinstance(imputer, str):
                 imputer = SimpleImputer(strategy=imputer, keep_empty_features=True)
-            self._imputer = clone(imputer).fit(X[weights > 0])
+            self._imputer = clone(imputer).fit(_repeated(X, weights))
         return self._impute(X), weights
 
     def _impute(self, X: Array) -> Array:
@@ -276,7 +280,11 @@ class RCAOutlierDetector(DetectorBase):
         return filled
 
     def _check_new(self, X: ArrayLike) -> Array:
-        return self._impute(super()._check_new(X))
+        check_is_fitted(self)
+        # the parameter may have changed since
+        finite = True if self._imputer is None else "allow-nan"
+        options = {**self._X_options(), "ensure_all_finite": finite, "reset": False}
+        return self._impute(validate_data(self, _border.to_numpy(X), **options))
 
     def __sklearn_tags__(self) -> Any:
         """Describe the estimator to scikit-learn."""
@@ -364,3 +372,12 @@ class RCAOutlierDetector(DetectorBase):
         if self._loss_scaler is not None:
             errors = errors / self._loss_scaler.scale[:, None, None]
         return errors.sum(0).reshape(X.shape)
+
+
+def _repeated(X: Array, weights: Array) -> Array:
+    """Return the rows that count, as often as weights that are whole numbers say."""
+    X, weights = X[weights > 0], weights[weights > 0]
+    whole = (weights == np.round(weights)).all()
+    if whole and len(X) < weights.sum() <= MOST_REPEATS * len(X):
+        return np.repeat(X, weights.astype(int), axis=0)
+    return X

@@ -323,6 +323,36 @@ def test_rows_that_do_not_count_do_not_fill_holes():
     assert_allclose(model.score_samples(rows), rest.score_samples(rows), rtol=1e-8)
 
 
+@pytest.mark.parametrize("imputer", ["mean", "median", KNNImputer(n_neighbors=3)])
+def test_a_weight_repeats_its_row_for_the_imputer(imputer):
+    rows, weights = holes(), np.random.default_rng(1).integers(0, 5, N)
+    params = {"imputer": imputer, "batch_size": 512}
+    weighted = rca(**params).fit(rows, sample_weight=weights)
+    repeated = rca(**params).fit(np.repeat(rows, weights, axis=0))
+    found = weighted._imputer.transform(rows)
+    assert_allclose(found, repeated._imputer.transform(rows), rtol=1e-12)
+    assert_allclose(
+        weighted.score_samples(rows), repeated.score_samples(rows), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("weights", [np.full(N, 0.1), np.r_[1e15, np.ones(N - 1)]])
+def test_weights_that_cannot_repeat_rows_leave_the_imputer_alone(weights):
+    rows = holes()
+    model = rca(imputer="mean").fit(rows, sample_weight=weights)
+    assert_allclose(model._imputer.statistics_, np.nanmean(rows, axis=0))
+
+
+def test_the_fitted_imputer_decides_on_missing_values():
+    rows = holes()
+    whole = rca().fit(X).set_params(imputer="mean")
+    with pytest.raises(ValueError, match="NaN"):
+        whole.score_samples(rows)
+    filling = rca(imputer="mean").fit(rows)
+    scores = filling.score_samples(rows)
+    assert_array_equal(filling.set_params(imputer=None).score_samples(rows), scores)
+
+
 def test_an_empty_column_is_filled_and_a_careless_imputer_refused():
     rows = holes()
     rows[:, 0] = np.nan
