@@ -74,9 +74,9 @@ class RobustRealNVPDetector(
         estimation's bandwidth does. 0: none.
     dequantize : "auto" or array-like, default=None
         Discrete columns, as indices or a boolean mask: each training step adds
-        uniform noise as wide as the smallest distance between their values. Without
-        it the density may rise without end on their values. 'auto': columns that hold
-        nothing but integers.
+        uniform noise as wide as the smallest distance between their values, apart
+        from distances that are mere rounding. Without it the density may rise without
+        end on their values. 'auto': columns that hold nothing but integers.
     ramp : float, default=0.1
         Part of the epochs, in [0, 1], over which the left-out share grows to
         ``epsilon``.
@@ -223,7 +223,8 @@ class RobustRealNVPDetector(
     def _steps_within(self, n_epochs: int) -> tuple[Any, ...]:
         steps: list[Any] = []
         if self._noise > 0 or self._grid is not None:
-            steps.append(Jitter(self._noise, self._grid))
+            grid = None if self._grid is None else torch.tensor(self._grid)
+            steps.append(Jitter(self._noise, grid))
         if (epsilon := self._trimmed_fraction()) > 0:
             steps.append(Reweight(Trim(Ramp(epsilon, round(self.ramp * n_epochs)))))
         return tuple(steps)
@@ -266,10 +267,11 @@ class RobustRealNVPDetector(
         self._noise, self._grid = self.noise, None
         if self.noise == "auto":
             self._noise = 0.2 * float(in_rows(weights).sum()) ** (-1 / (X.shape[1] + 4))
-        if (widths := _grid(X, self._discrete(X))).any():
-            scaler = progress.scaler
-            widths = widths if scaler is None else widths / scaler.scale
-            self._grid = torch.tensor(widths)
+        if len(discrete := self._discrete(X)):
+            scaler = progress.scaler or self._input_scaler.fit(X, weights)
+            widths = _grid(X, discrete, scaler.scale)
+            widths = widths if progress.scaler is None else widths / scaler.scale
+            self._grid = widths if widths.any() else None
         return progress
 
     def _discrete(self, X: Array) -> Array:
@@ -279,7 +281,12 @@ class RobustRealNVPDetector(
             return np.arange(0)
         if isinstance(columns, str) and columns == "auto":
             return np.flatnonzero((X == np.round(X)).all(0))
-        columns = np.asarray(columns)
+        try:
+            columns = np.asarray(columns)
+        except ValueError:  # ragged
+            columns = np.empty((0, 0))
+        if columns.shape == (0,):
+            return np.arange(0)
         if columns.dtype == bool and columns.shape == (d,):
             return np.flatnonzero(columns)
         ok = columns.dtype.kind in "iu" and columns.ndim == 1
@@ -400,10 +407,15 @@ def _in_blocks(function: Any, Z: Array, flow: FlowStack) -> Array:
         return torch.cat([function(part[None])[0] for part in parts]).cpu().numpy()
 
 
-def _grid(X: Array, chosen: Array) -> Array:
-    """Smallest distance between the values of each chosen column, 0 for others."""
+def _grid(X: Array, chosen: Array, scale: Array) -> Array:
+    """Smallest distance between the values of each chosen column, 0 for others.
+
+    Far below the scale of its column a distance is rounding: 0.1 * 3 is not 0.3.
+    """
+    rounding = (1e-6 if X.dtype == np.float32 else 1e-9) * scale
     widths = np.zeros(X.shape[1])
     for j in chosen:
         gaps = np.diff(np.unique(X[:, j]).astype(np.float64))
+        gaps = gaps[gaps > rounding[j]]
         widths[j] = gaps.min() if len(gaps) else 0.0
     return widths

@@ -194,6 +194,40 @@ def test_dequantizing_keeps_a_discrete_column_from_swallowing_the_density():
     assert abs(honest.score_samples(X).mean() + entropy) < 0.3
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_rounding_is_no_grid(dtype, standardize, unit):
+    column = np.tile([0.1 * 3, 0.3, 0.6, 0.9, 0.0, 0.0], 10)
+    column[::7] += 1e-7 if dtype == np.float32 else 1e-16
+    X = (unit * np.c_[column, column, RNG.normal(size=60)]).astype(dtype)
+    X[0, 0] = 1e20  # one gross value does not hide the others' grid
+    model = small(dequantize=[0, 1], standardize=standardize).fit(X)
+    scale = model._scaler.scale if standardize else np.ones(3)
+    assert_allclose(model._grid * scale, [0.3 * unit, 0.3 * unit, 0], rtol=1e-5)
+
+
+def test_a_column_without_a_grid_is_not_dequantized():
+    column = np.where(np.arange(60) % 2, 0.3, 0.1 * 3)
+    assert small(dequantize=[0]).fit(np.c_[column, X2[:60]])._grid is None
+
+
+@pytest.mark.parametrize("none", [[], (), np.array([]), np.zeros(2, bool), None])
+def test_no_column_need_be_discrete(none):
+    scores = small(dequantize=none).fit(X2).score_samples(X2)
+    assert_array_equal(scores, small().fit(X2).score_samples(X2))
+
+
+def test_a_dequantizing_flow_is_stored_without_code():
+    io = pytest.importorskip("skops.io")
+    X = np.c_[RNG.integers(0, 5, 60), RNG.normal(size=60)]
+    model = small(dequantize=[0]).fit(X)
+    stored = io.dumps(model)
+    back = io.loads(stored, trusted=io.get_untrusted_types(data=stored))
+    assert_array_equal(back.score_samples(X), model.score_samples(X))
+    assert "torch" not in {type(v).__module__ for v in model.__getstate__().values()}
+
+
 @pytest.mark.parametrize("columns", [[0], np.array([True, False]), "auto"])
 def test_discrete_columns_may_be_named_in_three_ways(columns):
     X = np.c_[RNG.integers(0, 5, 60), RNG.normal(size=60)]
@@ -260,6 +294,7 @@ def test_training_goes_on(how):
         ({"dequantize": [5]}, "'dequantize' parameter"),
         ({"dequantize": "all"}, "'dequantize' parameter"),
         ({"dequantize": [[True, False]]}, "'dequantize' parameter"),
+        ({"dequantize": [[0], [0, 1]]}, "'dequantize' parameter"),
     ],
 )
 def test_impossible_settings_are_refused(params, words):
