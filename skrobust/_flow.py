@@ -105,6 +105,10 @@ class FlowStack:
                     slots = drawn[j][i, k][:, :fan], drawn[j + len(weights)][i, k]
                     for slot in slots:
                         slot.copy_(uniform(slot.shape, max(fan, 1), generator))
+                # nothing reads what is beyond the moved half: norms must not count it
+                last, bias = drawn[len(weights) - 1][i, k], drawn[-1][i, k]
+                last.unflatten(0, (2, self._half))[:, step.moved :] = 0
+                bias.unflatten(-1, (2, self._half))[..., step.moved :] = 0
         return torch.cat([t.flatten() for t in drawn])
 
     def _shapes(self) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
@@ -309,6 +313,14 @@ class FlowStack:
         twin = copy.copy(self)
         twin._bind(self.theta.clone())
         return twin
+
+    def bound_norms(self, norm: float, *, exact: bool) -> None:
+        """Bring spectral norms down to ``norm``, or if ``exact`` all to it."""
+        for w in self.layers:
+            # on the CPU: not every device has singular values, or double precision
+            sizes = torch.linalg.matrix_norm(w.cpu().double(), 2, keepdim=True)
+            scale = torch.where(sizes > 0, norm / sizes, 1.0)
+            w.mul_((scale if exact else scale.clamp(max=1)).to(w))
 
     def double(self) -> FlowStack:
         """Return a copy in double precision."""

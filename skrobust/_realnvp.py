@@ -260,6 +260,12 @@ class RobustRealNVPDetector(
         exact = self.spectral == "rescale"
         return SpectralNorm(optimizer, stack.layers, self.lipschitz, exact=exact)
 
+    def _attributes(self, progress: Progress, about: dict[str, Any]) -> dict[str, Any]:
+        if self.lipschitz is not None:
+            # the power iteration of a step lags behind a little
+            progress.stack.bound_norms(self.lipschitz, exact=self.spectral == "rescale")
+        return super()._attributes(progress, about)
+
     def _begin(
         self, X: Array, weights: Array, n_outputs: int, resume: bool, partial: bool
     ) -> Progress:

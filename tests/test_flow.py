@@ -206,6 +206,35 @@ def norms_of(stack):
     )
 
 
+def read_rows(stack):
+    """The last layers without the rows that no column of the moved half reads."""
+    for i, step in enumerate(stack._plan):
+        yield (
+            stack.layers[-1][i].unflatten(1, (2, -1))[:, :, : step.moved].flatten(1, 2)
+        )
+
+
+@pytest.mark.parametrize("hidden", [HIDDEN, ()])
+@pytest.mark.parametrize("d", [1, 2, 3, 5, 8])
+def test_norms_are_those_of_what_is_read(d, hidden):
+    stack = flow(d, 2, hidden=hidden)
+    whole = torch.linalg.matrix_norm(stack.layers[-1], ord=2)
+    read = [torch.linalg.matrix_norm(w, ord=2) for w in read_rows(stack)]
+    assert_close(torch.stack(read), whole)
+
+
+@pytest.mark.parametrize("norm", [0.5, 100.0])
+@pytest.mark.parametrize("d", [1, 3, 6])
+def test_norms_can_be_brought_to_the_bound_at_once(d, norm):
+    capped, exact = flow(d, 2, size=3.0), flow(d, 2, size=3.0)
+    before = norms_of(capped)
+    capped.bound_norms(norm, exact=False)
+    assert_close(norms_of(capped), before.clamp(max=norm))
+    exact.bound_norms(norm, exact=True)
+    assert_close(norms_of(exact), torch.where(before > 0, norm, 0.0).double())
+    assert torch.isfinite(exact.theta).all()
+
+
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("kind", [Adam, SGD])
 @pytest.mark.parametrize("d", [1, 5, 8])

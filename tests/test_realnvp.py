@@ -170,6 +170,24 @@ def test_training_leaves_out_at_least_a_tenth_unless_told_otherwise(
     assert_allclose(1 - model.sample_weight_.mean(), left_out, atol=1e-12)
 
 
+@pytest.mark.parametrize("d", [2, 3, 5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_bound_is_kept_after_short_training(d, dtype):
+    X = np.random.default_rng(d).normal(size=(100, d)).astype(dtype)
+    for spectral, bound in (("rescale", 1.0), ("cap", 0.3)):
+        params = {"max_iter": 2, "learning_rate_init": 0.1, "lipschitz": bound}
+        model = small(spectral=spectral, **params).fit(X)
+        plan, norms = model._stack._plan, []
+        for layer in model._stack.layers[:-1]:
+            norms.append(np.linalg.norm(layer.double(), 2, axis=(-2, -1)))
+        for step, w in zip(plan, model._stack.layers[-1].double(), strict=True):
+            read = w.unflatten(1, (2, -1))[:, :, : step.moved].flatten(1, 2)
+            norms.append(np.linalg.norm(read, 2, axis=(-2, -1)))
+        assert max(n.max() for n in norms) == pytest.approx(bound, rel=1e-5)
+        if spectral == "rescale":
+            assert min(n.min() for n in norms) == pytest.approx(bound, rel=1e-5)
+
+
 def test_without_trimming_and_bound_it_is_maximum_likelihood():
     """One column: the flow is a normal density, and its best one is known."""
     x = np.random.default_rng(3).normal(7.0, 2.0, size=(400, 1))
