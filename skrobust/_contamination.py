@@ -16,7 +16,7 @@ from ._scaling import weighted_quantile
 Array = NDArray[Any]
 
 EPSILON = 0.1  # what training leaves out where nothing is known of contamination
-_ROUNDING = 1e-9  # scores nearer than this, relatively, count as equal
+ROUNDING = {8: 1e-9, 4: 1e-6}  # by bytes of a number: what may be mere rounding
 
 
 def in_rows(weights: Array) -> Array:
@@ -34,7 +34,19 @@ def in_rows(weights: Array) -> Array:
     return weights / weights[weights > 0].mean()
 
 
-def threshold(scores: Array, weights: Array, contamination: float) -> float:
+def _slack(at: Any, scores: Array, weights: Array, rounding: float) -> Any:
+    """Return what scores may differ by and still count as equal to ``at``.
+
+    Scores may be differences of larger numbers, so that their spread matters too.
+    """
+    low, high = weighted_quantile(scores[:, None], [0.25, 0.75], weights)[:, 0]
+    size = np.maximum(np.abs(at), high - low)
+    return rounding * np.maximum(size, np.finfo(float).tiny)
+
+
+def threshold(
+    scores: Array, weights: Array, contamination: float, rounding: float = ROUNDING[8]
+) -> float:
     """Return a threshold that floor(contamination * n) of the rows lie below.
 
     Equal scores cannot be told apart: where the boundary runs through a group of
@@ -45,6 +57,8 @@ def threshold(scores: Array, weights: Array, contamination: float) -> float:
     scores, weights : ndarray of shape (n,)
         Rows are counted by their weights, see `in_rows`.
     contamination : float in [0, 0.5]
+    rounding : float
+        Scores nearer than this, relatively, count as equal.
     """
     order = np.argsort(scores, kind="stable")
     ranked, mass = scores[order], np.cumsum(in_rows(weights)[order])
@@ -53,13 +67,15 @@ def threshold(scores: Array, weights: Array, contamination: float) -> float:
     cut = np.floor(contamination * mass[-1] * hair)
     at = min(np.searchsorted(mass, cut * hair, side="right"), len(ranked) - 1)
     here = ranked[at]
-    slack = _ROUNDING * max(abs(here), np.finfo(float).tiny)
+    slack = _slack(here, scores, weights, rounding)
     lower = ranked[ranked < here - slack]
     # in the middle of the gap: rounding never moves a training row across
     return float((here + lower[-1]) / 2 if len(lower) else here - slack)
 
 
-def automatic_threshold(scores: Array, weights: Array) -> float:
+def automatic_threshold(
+    scores: Array, weights: Array, rounding: float = ROUNDING[8]
+) -> float:
     """Return the median score minus three robust standard deviations.
 
     Follows any shift and scaling of the scores, so errors, log densities and sums of
@@ -68,11 +84,12 @@ def automatic_threshold(scores: Array, weights: Array) -> float:
     Parameters
     ----------
     scores, weights : ndarray of shape (n,)
+    rounding : float
     """
     column = scores[:, None]
     center = weighted_quantile(column, [0.5], weights)
     spread = 1.4826 * weighted_quantile(np.abs(column - center), [0.5], weights)
-    return float((center - np.maximum(3 * spread, _ROUNDING * np.abs(center)))[0, 0])
+    return float((center - np.maximum(3 * spread, rounding * np.abs(center)))[0, 0])
 
 
 def held_out(X: Array, fraction: float) -> NDArray[np.bool_]:
@@ -94,7 +111,9 @@ def held_out(X: Array, fraction: float) -> NDArray[np.bool_]:
     return chosen & ~chosen.all()
 
 
-def conformal_p_values(scores: Array, known: Array, weights: Array) -> Array:
+def conformal_p_values(
+    scores: Array, known: Array, weights: Array, rounding: float = ROUNDING[8]
+) -> Array:
     """Rank scores among those of rows that training has not seen.
 
     Parameters
@@ -102,9 +121,11 @@ def conformal_p_values(scores: Array, known: Array, weights: Array) -> Array:
     scores : ndarray of shape (n,)
     known, weights : ndarray of shape (m,)
         Scores and weights of the calibration rows, which `in_rows` counts.
+    rounding : float
+        Scores nearer than this, relatively, count as equal.
     """
     order = np.argsort(known, kind="stable")
     mass = np.concatenate([[0.0], np.cumsum(in_rows(weights)[order])])
-    slack = _ROUNDING * np.abs(scores)
+    slack = _slack(scores, known, weights, rounding)
     below = np.searchsorted(known[order], scores + slack, side="right")
     return (mass[below] + 1) / (mass[-1] + 1)

@@ -15,6 +15,7 @@ from ._batch import Batch
 from ._compat import with_callbacks
 from ._contamination import (
     EPSILON,
+    ROUNDING,
     automatic_threshold,
     conformal_p_values,
     held_out,
@@ -148,8 +149,8 @@ class DetectorBase(OutlierMixin, NetBase):
         there = self._prior > 0
         scores, weights = self.training_scores_[there], self._prior[there]
         if contamination == "auto":
-            return automatic_threshold(scores, weights)
-        return threshold(scores, weights, contamination)
+            return automatic_threshold(scores, weights, self._rounding())
+        return threshold(scores, weights, contamination, self._rounding())
 
     def set_contamination(self, contamination: float | str) -> Any:
         """Move the threshold of a fitted detector; nothing is trained again.
@@ -224,7 +225,25 @@ class DetectorBase(OutlierMixin, NetBase):
                 "seen. Set calibration_fraction, for instance to 0.2, and fit again, "
                 "or pass X_calibration."
             )
-        return conformal_p_values(scores, known, weights)
+        return conformal_p_values(scores, known, weights, self._rounding())
+
+    def _judges(self) -> Any:
+        """Return the networks to score with, in double precision if they can.
+
+        In single precision the last digits of a score depend on the rows beside it,
+        and so would decisions.
+        """
+        stack, device = self._stack, self._stack.theta.device
+        # a user's network may hold numbers of single precision that it makes itself
+        own = callable(self._stack_design.get("network"))
+        if own or device.type == "mps" or stack.theta.dtype == torch.float64:
+            return stack
+        twin = self._build(self._stack_design, 0, torch.float64, device)
+        twin.load(stack.state())
+        return twin
+
+    def _rounding(self) -> float:
+        return ROUNDING[self._judges().theta.element_size()]
 
     def _scores(self, X: Array) -> Array:
         loss = self._fitted_loss
@@ -235,11 +254,14 @@ class DetectorBase(OutlierMixin, NetBase):
             target = target.double() if isinstance(target, torch.Tensor) else target
             return loss.value(outputs.double(), target)
 
-        values = self._apply(X, self._stack, self._scaler, read).mean(0)
+        values = self._apply(X, self._judges(), self._scaler, read).mean(0)
         return -np.nan_to_num(values, nan=np.finfo(float).max)
 
     def score_samples(self, X: ArrayLike) -> Array:
         """Minus the loss of each row, averaged over the networks.
+
+        Computed in double precision, except by networks of your own and on MPS: so a
+        row has one score, whatever rows are scored with it.
 
         Parameters
         ----------

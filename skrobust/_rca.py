@@ -325,7 +325,7 @@ class RCAOutlierDetector(DetectorBase):
 
         The views are the groups, then those of them that are looked at twice.
         """
-        stack, views, (size, twice) = self._stack, [], self._groups
+        stack, views, (size, twice) = self._judges(), [], self._groups
 
         def look(x: torch.Tensor, n_passes: int) -> torch.Tensor:
             found = mean_over_passes(stack, x, read, n_passes, self._passes[1], BLOCK)

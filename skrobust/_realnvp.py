@@ -323,7 +323,7 @@ class RobustRealNVPDetector(
 
     # -- what a fitted density can do ----------------------------------------------
     def _scores(self, X: Array) -> Array:
-        log_p = self._apply(X, self._stack, self._scaler)[0, :, 0]
+        log_p = self._apply(X, self._judges(), self._scaler)[0, :, 0]
         if self._scaler is not None:
             blocks = range(0, len(X), BLOCK)
             slopes = [self._scaler.log_slope(X[i : i + BLOCK]) for i in blocks]

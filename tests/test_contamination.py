@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
@@ -154,6 +155,66 @@ def test_the_automatic_threshold_ignores_outliers_and_follows_the_scale():
     assert automatic_threshold(scores, times) == pytest.approx(
         automatic_threshold(np.repeat(scores, times), np.ones(times.sum()))
     )
+
+
+class Own(torch.nn.Sequential):
+    """A network that knows single precision only."""
+
+    def __init__(self, n_features, n_outputs):
+        layers = torch.nn.Linear(n_features, 8), torch.nn.Linear(8, n_outputs)
+        super().__init__(layers[0], torch.nn.Tanh(), layers[1])
+
+    def forward(self, x):
+        return super().forward(x) @ torch.eye(x.shape[1])
+
+
+@every
+@pytest.mark.parametrize("contamination", [0, 0.1, "auto"])
+@pytest.mark.parametrize("standardize", [True, False])
+def test_in_single_precision_rows_beside_a_row_do_not_matter(
+    name, contamination, standardize
+):
+    rows = np.random.default_rng(1).normal(size=(300, 20)).astype(np.float32)
+    model = make(name, standardize=standardize, calibration_fraction=0.2)
+    if name == "net":
+        model.set_params(network=Own)
+    model.fit(rows).set_contamination(contamination)
+    assert str(model._stack.theta.dtype) == "torch.float32"
+    near = np.argsort(abs(model.decision_function(rows)))[:10]
+    near = np.r_[near, np.flatnonzero(model.calibration_mask_)[:10]]
+    alone = np.concatenate([model.predict(rows[[i]]) for i in near])
+    assert_array_equal(alone, model.predict(rows)[near])
+    alone = np.concatenate([model.p_values(rows[[i]]) for i in near])
+    assert_array_equal(alone, model.p_values(rows)[near])
+
+
+@every
+@pytest.mark.parametrize("seed", range(3))
+def test_in_single_precision_counts_are_exact_and_equal_rows_equal(name, seed):
+    rows = np.random.default_rng(seed).normal(size=(500, 4)).astype(np.float32)
+    model = make(name, contamination=0.0).fit(rows)
+    for share in (0.02, 0.1, 0.5):
+        assert n_flagged(model.set_contamination(share), rows) == share * 500
+    many = np.repeat(rows[:100], 5, axis=0)[np.random.default_rng(0).permutation(500)]
+    model = make(name, contamination=0.1).fit(many)
+    assert n_flagged(model, many) == 50
+
+
+def test_scores_that_differ_by_rounding_are_equal():
+    rng = np.random.default_rng(0)
+    # differences of larger numbers: near zero, their rounding is not relative
+    scores = np.sort(rng.normal(size=200))
+    scores -= scores[20]
+    noise = 1e-7 * rng.uniform(-1, 1, size=(2, 200))
+    level = threshold(scores + noise[0], np.ones(200), 0.0, rounding=1e-6)
+    assert (scores + noise[1] > level).all()
+    twice = np.repeat(scores, 2) + noise.ravel()
+    level = threshold(twice, np.ones(400), 0.101, rounding=1e-6)
+    found = (np.repeat(scores, 2) + noise[::-1].ravel() < level).reshape(200, 2)
+    assert (found[:, 0] == found[:, 1]).all()
+    ones = np.ones(200)
+    p = conformal_p_values(scores + noise[0], scores + noise[1], ones, rounding=1e-6)
+    assert_allclose(p, np.arange(2, 202) / 201)
 
 
 # -- hard data -----------------------------------------------------------------------
