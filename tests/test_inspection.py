@@ -15,7 +15,12 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skrobust import NetOutlierDetector, PRLClassifier, PRLRegressor
+from skrobust import (
+    NetOutlierDetector,
+    PRLClassifier,
+    PRLRegressor,
+    RCAOutlierDetector,
+)
 from skrobust.inspection import (
     KeptRowsDisplay,
     ScoreContourDisplay,
@@ -236,6 +241,31 @@ def test_other_rows_than_the_training_rows_are_refused(detector):
         KeptRowsDisplay.from_estimator(detector, X[:-1])
 
 
+def holes(rows, seed=0):
+    return np.where(np.random.default_rng(seed).random(rows.shape) < 0.2, np.nan, rows)
+
+
+@pytest.mark.parametrize("n_columns", [1, 2, 4])
+def test_missing_values_are_drawn_at_the_mean_of_the_kept_rows(n_columns):
+    rows, before = holes(X[:, :n_columns]), holes(X[:, :n_columns])
+    model = RCAOutlierDetector(imputer="mean", code_size=1, **small).fit(rows)
+    display = KeptRowsDisplay.from_estimator(model, rows)
+    kept = model.inlier_mask_
+    filled = np.where(np.isnan(rows), np.nanmean(rows[kept], axis=0), rows)
+    whole = KeptRowsDisplay.from_estimator(model, filled)
+    assert np.allclose(display.points, whole.points)
+    assert np.array_equal(rows, before, equal_nan=True)
+    with pytest.raises(ValueError, match="infinity"):
+        KeptRowsDisplay.from_estimator(model, np.full_like(rows, np.inf))
+
+
+@pytest.mark.parametrize("mask", [np.zeros(60, bool), np.arange(60) < 5])
+def test_a_column_with_nothing_to_average_is_drawn_all_the_same(mask):
+    rows = X.copy()
+    rows[mask | (np.arange(60) < 30), 1] = np.nan
+    assert np.isfinite(KeptRowsDisplay.from_predictions(rows, mask).points).all()
+
+
 # -- contours ----------------------------------------------------------------------
 def test_contours_are_the_scores_on_a_grid_around_the_rows(flat):
     display = ScoreContourDisplay.from_estimator(flat, X[:, :2], grid_resolution=7)
@@ -254,6 +284,18 @@ def test_contours_know_frames_by_their_names(flat):
         assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("a", "b")
         plain = ScoreContourDisplay.from_estimator(flat, X[:, :2], grid_resolution=5)
         assert np.allclose(display.response, plain.response)
+
+
+def test_contours_leave_missing_values_out():
+    rows = holes(X[:, :2])
+    model = RCAOutlierDetector(imputer="median", code_size=1, **small).fit(rows)
+    display = ScoreContourDisplay.from_estimator(model, rows, grid_resolution=5)
+    for grid, column in ((display.xx0, rows[:, 0]), (display.xx1, rows[:, 1])):
+        assert grid.min() < np.nanmin(column) <= np.nanmax(column) < grid.max()
+    assert np.isfinite(display.response).all()
+    rows[:, 0] = np.nan
+    display = ScoreContourDisplay.from_estimator(model, rows, grid_resolution=5)
+    assert np.isfinite(display.response).all() and np.isnan(rows[:, 0]).all()
 
 
 def test_contours_of_more_than_two_columns_are_refused(detector):

@@ -79,7 +79,8 @@ class ScoreContourDisplay(Display):
             Fitted to two columns, with ``score_samples``. Where it has ``offset_``,
             that level is drawn as a line.
         X : array-like of shape (n_samples, 2)
-            Rows that the grid is to cover; they are not drawn.
+            Rows that the grid is to cover; they are not drawn. Missing values (NaN)
+            are left out.
         grid_resolution : int, default=100
             Points of the grid on each axis.
         margin : float, default=0.1
@@ -105,12 +106,13 @@ class ScoreContourDisplay(Display):
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
-        rows = check_array(X)
+        rows = check_array(X, ensure_all_finite="allow-nan")
         if rows.shape[1] != 2:
             raise ValueError(
                 f"Contours need X with two columns, got {rows.shape[1]} features."
             )
-        low, high = rows.min(0), rows.max(0)
+        rows = np.where(np.isnan(rows).all(0), 0, rows)
+        low, high = np.nanmin(rows, 0), np.nanmax(rows, 0)
         room = margin * np.where(high > low, high - low, 1.0)
         lines = np.linspace(low - room, high + room, grid_resolution)
         xx0, xx1 = np.meshgrid(*lines.T)

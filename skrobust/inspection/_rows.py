@@ -22,6 +22,7 @@ class KeptRowsDisplay(Display):
     Two columns are drawn as they are. More are standardised and projected on two
     principal components, both learned from the kept rows, since outliers would turn
     the plane towards themselves. One column is drawn against the number of the row.
+    Missing values (NaN) are drawn at the mean of the kept rows.
 
     Parameters
     ----------
@@ -98,10 +99,11 @@ class KeptRowsDisplay(Display):
         """Draw rows and a mask of your own; see ``from_estimator``."""
         check_matplotlib_support(f"{cls.__name__}.from_predictions")
         names = list(getattr(X, "columns", []))
-        X = check_array(X, allow_nd=True, dtype=[np.float64, np.float32])
+        options = {"allow_nd": True, "ensure_all_finite": "allow-nan"}
+        X = check_array(X, dtype=[np.float64, np.float32], **options)
         kept = column_or_1d(np.asarray(inlier_mask)).astype(bool)
         check_consistent_length(X, kept)
-        points, labels = _plane(X.reshape(len(X), -1), kept, names)
+        points, labels = _plane(_filled(X.reshape(len(X), -1), kept), kept, names)
         display = cls(points=points, inlier_mask=kept, labels=labels)
         return display.plot(ax=ax, **kwargs)
 
@@ -121,6 +123,16 @@ class KeptRowsDisplay(Display):
         ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
         ax.legend()
         return self
+
+
+def _filled(X: Array, kept: Array) -> Array:
+    """Put the kept rows' mean, 0 where they have none, in place of missing values."""
+    missing = np.isnan(X)
+    if not missing.any():
+        return X
+    known = ~missing & (kept | ~kept.any())[:, None]
+    total = np.sum(X, axis=0, where=known, dtype=np.float64)
+    return np.where(missing, total / np.maximum(known.sum(0), 1), X)
 
 
 def _plane(X: Array, kept: Array, names: list[Any]) -> tuple[Array, tuple[str, str]]:
