@@ -238,7 +238,7 @@ class NetClassifier(ClassifierBase):
         Weight of each training row after the steps' last word: what is left of its
         own weight once the rules have seen all rows together.
     inlier_mask_ : ndarray of shape (n_samples,)
-        Whether at least half of a row's weight is left.
+        Whether more than half of a row's weight is left.
     {fitted_attributes}
 
     See Also

@@ -331,7 +331,7 @@ class NetOutlierDetector(DetectorBase):
     sample_weight_ : ndarray of shape (n_samples,)
         Weight of each training row after the steps' last word.
     inlier_mask_ : ndarray of shape (n_samples,)
-        Whether at least half of a row's weight is left: what training kept, which is
+        Whether more than half of a row's weight is left: what training kept, which is
         not the same as ``predict``.
     {fitted_attributes}
 

@@ -144,7 +144,7 @@ class MRClassifier(_MR, ClassifierBase):
         ``sample_weight`` (times ``class_weight``), from which it started. A fit with
         ``warm_start`` on the same rows goes on from it.
     inlier_mask_ : ndarray of shape (n_samples,)
-        Whether at least half of a row's weight is left.
+        Whether more than half of a row's weight is left.
     {fitted_attributes}
 
     See Also
@@ -272,7 +272,7 @@ class MRRegressor(_MR, RegressorBase):
         ``sample_weight``, from which it started. A fit with ``warm_start`` on the
         same rows goes on from it.
     inlier_mask_ : ndarray of shape (n_samples,)
-        Whether at least half of a row's weight is left.
+        Whether more than half of a row's weight is left.
     {fitted_attributes}
 
     See Also

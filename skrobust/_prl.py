@@ -84,7 +84,7 @@ class PRLClassifier(_PRL, ClassifierBase):
         What is left of each training row's weight when all rows are ranked together
         by the final networks: 0 for distrusted rows.
     inlier_mask_ : ndarray of shape (n_samples,)
-        Whether at least half of a row's weight is left.
+        Whether more than half of a row's weight is left.
     {fitted_attributes}
 
     See Also
@@ -190,7 +190,7 @@ class PRLRegressor(_PRL, RegressorBase):
         What is left of each training row's weight when all rows are ranked together
         by the final networks: 0 for distrusted rows.
     inlier_mask_ : ndarray of shape (n_samples,)
-        Whether at least half of a row's weight is left.
+        Whether more than half of a row's weight is left.
     {fitted_attributes}
 
     See Also

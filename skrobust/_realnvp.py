@@ -136,7 +136,7 @@ class RobustRealNVPDetector(
         What is left of each training row's weight when all rows are ranked together:
         0 for rows that training would leave out.
     inlier_mask_ : ndarray of shape (n_samples,)
-        Whether at least half of a row's weight is left: what training kept, which is
+        Whether more than half of a row's weight is left: what training kept, which is
         not the same as ``predict``.
     {fitted_attributes}
 
