@@ -16,7 +16,7 @@ from ._scaling import weighted_quantile
 Array = NDArray[Any]
 
 EPSILON = 0.1  # what training leaves out where nothing is known of contamination
-ROUNDING = {8: 1e-9, 4: 1e-6}  # by bytes of a number: what may be mere rounding
+ROUNDING = {8: 1e-9, 4: 1e-5}  # by bytes of a number: what may be mere rounding
 
 
 def in_rows(weights: Array) -> Array:
@@ -58,7 +58,7 @@ def threshold(
         Rows are counted by their weights, see `in_rows`.
     contamination : float in [0, 0.5]
     rounding : float
-        Scores nearer than this, relatively, count as equal.
+        How far, relatively, below all scores the threshold is that no row lies below.
     """
     order = np.argsort(scores, kind="stable")
     ranked, mass = scores[order], np.cumsum(in_rows(weights)[order])
@@ -67,10 +67,11 @@ def threshold(
     cut = np.floor(contamination * mass[-1] * hair)
     at = min(np.searchsorted(mass, cut * hair, side="right"), len(ranked) - 1)
     here = ranked[at]
-    slack = _slack(here, scores, weights, rounding)
-    lower = ranked[ranked < here - slack]
-    # in the middle of the gap: rounding never moves a training row across
-    return float((here + lower[-1]) / 2 if len(lower) else here - slack)
+    # a count is exact however near scores are, unless they are equal
+    lower = ranked[ranked < here - _slack(here, scores, weights, ROUNDING[8])]
+    if len(lower):  # the middle of the gap, which rounding hardly ever crosses
+        return float((here + lower[-1]) / 2)
+    return float(here - _slack(here, scores, weights, rounding))
 
 
 def automatic_threshold(

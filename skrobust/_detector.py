@@ -260,8 +260,8 @@ class DetectorBase(OutlierMixin, NetBase):
     def score_samples(self, X: ArrayLike) -> Array:
         """Minus the loss of each row, averaged over the networks.
 
-        Computed in double precision, except by networks of your own and on MPS: so a
-        row has one score, whatever rows are scored with it.
+        Computed in double precision, except by RCA, by networks of your own and on
+        MPS: so a row has one score, whatever rows are scored with it.
 
         Parameters
         ----------

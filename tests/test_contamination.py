@@ -200,7 +200,7 @@ def test_in_single_precision_counts_are_exact_and_equal_rows_equal(name, seed):
     assert n_flagged(model, many) == 50
 
 
-def test_scores_that_differ_by_rounding_are_equal():
+def test_rounding_moves_no_row_and_no_count():
     rng = np.random.default_rng(0)
     # differences of larger numbers: near zero, their rounding is not relative
     scores = np.sort(rng.normal(size=200))
@@ -208,10 +208,8 @@ def test_scores_that_differ_by_rounding_are_equal():
     noise = 1e-7 * rng.uniform(-1, 1, size=(2, 200))
     level = threshold(scores + noise[0], np.ones(200), 0.0, rounding=1e-6)
     assert (scores + noise[1] > level).all()
-    twice = np.repeat(scores, 2) + noise.ravel()
-    level = threshold(twice, np.ones(400), 0.101, rounding=1e-6)
-    found = (np.repeat(scores, 2) + noise[::-1].ravel() < level).reshape(200, 2)
-    assert (found[:, 0] == found[:, 1]).all()
+    level = threshold(scores + noise[0], np.ones(200), 0.1, rounding=1e-2)
+    assert (scores + noise[0] < level).sum() == 20  # however near scores may be
     ones = np.ones(200)
     p = conformal_p_values(scores + noise[0], scores + noise[1], ones, rounding=1e-6)
     assert_allclose(p, np.arange(2, 202) / 201)
