@@ -15,15 +15,9 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from ._base import NetBase
 from ._compat import with_callbacks
+from ._documented import documented
 from ._hooks import Call, Fitted
-from ._params import (
-    check_composition,
-    check_stopping,
-    documented,
-    is_number,
-    keep,
-    require,
-)
+from ._params import check_composition, check_stopping, is_number, keep, require
 
 Array = NDArray[Any]
 

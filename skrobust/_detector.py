@@ -21,10 +21,10 @@ from ._contamination import (
     held_out,
     threshold,
 )
+from ._documented import documented
 from ._hooks import Call, Fitted
 from ._params import (
     check_composition,
-    documented,
     is_number,
     keep,
     require,

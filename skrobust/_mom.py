@@ -12,14 +12,8 @@ from ._base import NetBase
 from ._batch import Rows
 from ._blocks import central, count_rows, n_blocks_of
 from ._classifier import ClassifierBase
-from ._params import (
-    documented,
-    keep,
-    require,
-    require_among,
-    require_count,
-    require_number,
-)
+from ._documented import documented
+from ._params import keep, require, require_among, require_count, require_number
 from ._progress import Progress
 from ._regressor import RegressorBase
 from ._train import Recipe

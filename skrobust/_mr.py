@@ -13,9 +13,10 @@ from sklearn.exceptions import ConvergenceWarning
 from ._border import make_generator
 from ._choice import Choosing
 from ._classifier import ClassifierBase
+from ._documented import documented
 from ._linear import LinearStack
 from ._optim import SGD
-from ._params import documented, is_number, keep, require, require_number
+from ._params import is_number, keep, require, require_number
 from ._regressor import RegressorBase
 from ._train import Recipe
 from .criteria import CrossEntropy, Loss, SquaredError

@@ -5,14 +5,8 @@ from __future__ import annotations
 from sklearn.base import ClassifierMixin, RegressorMixin
 
 from ._classifier import ClassifierBase
-from ._params import (
-    documented,
-    keep,
-    require_among,
-    require_bool,
-    require_count,
-    require_number,
-)
+from ._documented import documented
+from ._params import keep, require_among, require_bool, require_count, require_number
 from ._regressor import RegressorBase
 from ._score_name import ScoreName, ScoreParameterMixin
 from ._train import Recipe

@@ -15,16 +15,10 @@ from . import _border
 from ._base import NetBase
 from ._building import to_tensor
 from ._detector import DetectorBase
+from ._documented import documented
 from ._ensemble import Read, mean_over_passes
 from ._hooks import Call, Fitted
-from ._params import (
-    documented,
-    is_number,
-    keep,
-    require,
-    require_count,
-    require_number,
-)
+from ._params import is_number, keep, require, require_count, require_number
 from ._progress import Progress
 from ._scaling import BLOCK, TargetScaler
 from .criteria import Loss, ReconstructionError, VariationalError

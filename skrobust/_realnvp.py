@@ -16,11 +16,11 @@ from . import _border
 from ._base import NetBase
 from ._contamination import EPSILON, in_rows
 from ._detector import DetectorBase
+from ._documented import documented
 from ._flow import FlowStack
 from ._hooks import Call, Fitted
 from ._optim import SpectralNorm
 from ._params import (
-    documented,
     is_number,
     keep,
     require,

@@ -11,8 +11,9 @@ from sklearn.utils import column_or_1d
 
 from ._base import NetBase
 from ._compat import with_callbacks
+from ._documented import documented
 from ._hooks import BATCH, IN_MEMORY, Call, Fitted, count_distinct
-from ._params import check_composition, check_stopping, documented, keep
+from ._params import check_composition, check_stopping, keep
 from ._scaling import TargetScaler, weighted_quantile
 
 Array = NDArray[Any]
