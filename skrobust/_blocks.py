@@ -9,7 +9,7 @@ from torch import Tensor
 
 _LATTICE = 2.0**20  # positions are rounded to this part of a row: no slivers
 
-_MANY = 16  # repetitions of each row, on average, beyond which blocks only grow
+REPEATS = 16  # repetitions of each row, on average, beyond which blocks only grow
 
 
 def n_blocks_of(n_blocks: int | float, n_rows: float) -> int:
@@ -75,7 +75,7 @@ def choose_weighted(
     n = (w > 0).sum(-1, keepdim=True)
     position, unit = _in_rows(w)
     total = position[..., -1:]
-    rows = torch.minimum(total, _MANY * n).flatten().tolist()
+    rows = torch.minimum(total, REPEATS * n).flatten().tolist()
     counts = [n_blocks_of(n_blocks, t) for t in rows]
     ends = [central(n_central, b) for b in counts]
     b, low, high = (

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ._batch import Rows
+from ._blocks import REPEATS
 from ._border import target_keys
 from ._building import build_stack
 from ._params import check_network
@@ -20,7 +21,6 @@ from .criteria import Loss, as_loss
 Array = NDArray[Any]
 
 BATCH = 256  # rows, where nothing is said
-REPEATS = 16  # times a row on average, up to which weights count as repeated rows
 IN_MEMORY = 2**30  # bytes of X above which rows are read batch by batch
 
 Fitted = dict[str, Any]  # attributes by name

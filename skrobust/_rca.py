@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _border
 from ._base import NetBase
+from ._blocks import REPEATS
 from ._building import to_tensor
 from ._detector import DetectorBase
 from ._documented import documented
@@ -30,7 +31,6 @@ Array = NDArray[Any]
 ROWS = 8192  # rows scored per draw of thinned networks
 STEPS, EPOCHS = 600, 10  # of training by default: at most, and at least
 PER_ROW = 0.7  # steps for each row of a small set
-MOST_REPEATS = 16  # of a row on average, where an imputer is fitted
 
 
 @documented
@@ -376,6 +376,6 @@ def _repeated(X: Array, weights: Array) -> Array:
     """Return the rows that count, as often as weights that are whole numbers say."""
     X, weights = X[weights > 0], weights[weights > 0]
     whole = (weights == np.round(weights)).all()
-    if whole and len(X) < weights.sum() <= MOST_REPEATS * len(X):
+    if whole and len(X) < weights.sum() <= REPEATS * len(X):
         return np.repeat(X, weights.astype(int), axis=0)
     return X
