@@ -124,7 +124,8 @@ weight_decay : float, default={weight_decay}
     wrong labels and targets, and costs clean data next to nothing.
 batch_size : int, float, default={batch_size}
     Rows of a training step, or if a float in (0, 1] their share of all weight. A row
-    of weight two is two rows where all weights are whole numbers.
+    of weight two is two rows where all weights are whole numbers and none is more
+    than a twentieth of a batch.
     {batch_size_rule}
     In small batches the share of wrong rows varies too much to leave out the same
     fraction of each. Batches are balanced to one row; rows that all fit one batch

@@ -21,6 +21,7 @@ from .criteria import Loss, as_loss
 Array = NDArray[Any]
 
 BATCH = 256  # rows, where nothing is said
+HEAVY = 0.05  # of a batch: rows of one kind that may all be in one
 IN_MEMORY = 2**30  # bytes of X above which rows are read batch by batch
 
 Fitted = dict[str, Any]  # attributes by name
@@ -144,12 +145,14 @@ class Hooks:
 def _parts_by_weight(size: int, X: Array, target: Any, weights: Array) -> int | None:
     """Batches an epoch for repeated rows to act like weights; None: none are."""
     whole = X.nbytes <= IN_MEMORY and (weights == np.round(weights)).all()
-    rows = min(weights.sum(), REPEATS * len(X))
-    if not whole or rows <= size:
+    rows = weights.sum()
+    if not whole or not size < rows <= REPEATS * len(X):
         return None
-    if (weights == 1).all() and count_distinct(X, target) == len(X):
-        return None  # rows by number, in an order that is drawn faster
-    return int(-(-rows // size))
+    place = np.unique(target_keys(X, target), return_inverse=True)[1]
+    heaviest = np.bincount(place, weights).max()
+    # equal rows share a batch: rows by number are drawn faster, and where there are
+    # many of one kind no batch should get them all
+    return int(-(-rows // size)) if 1 < heaviest <= HEAVY * size else None
 
 
 def count_distinct(X: Array, target: Any) -> int:

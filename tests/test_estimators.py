@@ -278,7 +278,7 @@ def test_no_global_generator_is_touched(name):
 
 
 @every
-@pytest.mark.parametrize("batch_size", [500, 32])
+@pytest.mark.parametrize("batch_size", [500, 60])
 def test_weight_is_repetition(name, batch_size):
     """Also with steps, two networks and own networks, beyond scikit-learn's check."""
     if name in (
@@ -350,6 +350,18 @@ def test_automatic_batches_are_cut_by_weight(kind):
     repeated = kind(random_state=0, **small)
     repeated.fit(np.repeat(X, times, axis=0), np.repeat(y, times))
     assert_allclose(model.predict(X), repeated.predict(X), rtol=1e-8)
+
+
+def test_no_batch_gets_all_of_many_equal_rows():
+    """Trimming takes its share of each: of a batch full of bad rows too little."""
+    rows, ones = np.arange(500.0)[:, None], np.ones(500)
+    net = skrobust.NetClassifier()
+    assert net._batches(rows, rows, ones) == (256, None)
+    assert net._batches(rows, rows, 2 * ones) == (125, 4)
+    rows[:12] = 0.0
+    assert net._batches(rows, rows, ones) == (250, 2)
+    rows[:25] = 0.0
+    assert net._batches(rows, rows, ones) == (256, None)
 
 
 def test_automatic_batches_and_epochs():
