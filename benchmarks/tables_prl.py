@@ -226,8 +226,10 @@ def run(
     work = Parallel(jobs, return_as="generator", verbose=1)
     for rows in work(delayed(one_cell)(*cell) for cell in cells):
         found = pd.concat([found, pd.DataFrame(rows)], ignore_index=True)
-        # written as they come, so that a stop loses little
-        found.round(5).to_csv(stem.with_suffix(".csv"), index=False)
+        # written as they come, and beside what is there: a stop loses little
+        part = stem.with_suffix(".part")
+        found.round(5).to_csv(part, index=False)
+        part.replace(stem.with_suffix(".csv"))
     stem.with_suffix(".md").write_text(summary(found, task))
     print(summary(found, task))
 
