@@ -227,23 +227,19 @@ class DetectorBase(OutlierMixin, NetBase):
             )
         return conformal_p_values(scores, known, weights, self._rounding())
 
-    def _judges(self) -> Any:
+    def _precise(self) -> Any:
         """Return the networks to score with, in double precision if they can.
 
         In single precision the last digits of a score depend on the rows beside it,
         and so would decisions.
         """
-        stack, device = self._stack, self._stack.theta.device
+        stack = self._stack
         # a user's network may hold numbers of single precision that it makes itself
-        own = callable(self._stack_design.get("network"))
-        if own or device.type == "mps" or stack.theta.dtype == torch.float64:
-            return stack
-        twin = self._build(self._stack_design, 0, torch.float64, device)
-        twin.load(stack.state())
-        return twin
+        able = hasattr(stack, "double") and stack.theta.device.type != "mps"
+        return stack.double() if able else stack
 
     def _rounding(self) -> float:
-        return ROUNDING[self._judges().theta.element_size()]
+        return ROUNDING[self._precise().theta.element_size()]
 
     def _scores(self, X: Array) -> Array:
         loss = self._fitted_loss
@@ -254,7 +250,7 @@ class DetectorBase(OutlierMixin, NetBase):
             target = target.double() if isinstance(target, torch.Tensor) else target
             return loss.value(outputs.double(), target)
 
-        values = self._apply(X, self._judges(), self._scaler, read).mean(0)
+        values = self._apply(X, self._precise(), self._scaler, read).mean(0)
         return -np.nan_to_num(values, nan=np.finfo(float).max)
 
     def score_samples(self, X: ArrayLike) -> Array:

@@ -141,6 +141,8 @@ max_iter : int, default={max_iter}
 random_state : int, RandomState instance or None, default=None
     Seed of the first weights, the order of the rows and dropout. An int makes fits
     on one machine equal to the bit.
+{loop_parameters}""",
+    "loop_parameters": """
 tol : float, default=1e-4
     Training ends when the loss has not improved by ``tol`` for
     ``n_iter_no_change`` epochs.

@@ -319,7 +319,7 @@ class RCAOutlierDetector(DetectorBase):
 
         The views are the groups, then those of them that are looked at twice.
         """
-        stack, views, (size, twice) = self._judges(), [], self._groups
+        stack, views, (size, twice) = self._precise(), [], self._groups
 
         def look(x: torch.Tensor, n_passes: int) -> torch.Tensor:
             found = mean_over_passes(stack, x, read, n_passes, self._passes[1], BLOCK)
@@ -339,7 +339,7 @@ class RCAOutlierDetector(DetectorBase):
             losses = self._loss_scaler.transform(losses.T).T
         return -np.nan_to_num(losses.sum(0), nan=np.finfo(float).max)
 
-    def _judges(self) -> Any:
+    def _precise(self) -> Any:
         # the passes would take twice the time, for digits that dropout blurs anyway
         return self._stack
 

@@ -104,17 +104,7 @@ class RobustRealNVPDetector(
     random_state : int, RandomState instance or None, default=None
         Seed of first weights, order of rows and noise. An int makes fits on one
         machine equal to the bit.
-    tol : float, default=1e-4
-        Training ends when the loss has not improved by ``tol`` for
-        ``n_iter_no_change`` epochs.
-    verbose : bool or int, default=False
-        Whether to print the loss of each epoch.
-    warm_start : bool, default=False
-        Whether ``fit`` goes on from the last fit's weights and scaling.
-    momentum : float, default=0.9
-        Momentum of 'sgd', in [0, 1).
-    nesterovs_momentum : bool, default=True
-        Whether 'sgd' uses Nesterov's form of momentum.
+    {loop_parameters}
     n_iter_no_change : int, default=100
         Epochs without improvement before training ends. Noise makes the loss of an
         epoch vary, so this is more than elsewhere.
@@ -323,7 +313,7 @@ class RobustRealNVPDetector(
 
     # -- what a fitted density can do ----------------------------------------------
     def _scores(self, X: Array) -> Array:
-        log_p = self._apply(X, self._judges(), self._scaler)[0, :, 0]
+        log_p = self._apply(X, self._precise(), self._scaler)[0, :, 0]
         if self._scaler is not None:
             blocks = range(0, len(X), BLOCK)
             slopes = [self._scaler.log_slope(X[i : i + BLOCK]) for i in blocks]
@@ -358,7 +348,7 @@ class RobustRealNVPDetector(
         -------
         ndarray of shape (n_samples, n_features)
         """
-        X, flow = self._check_new(X), self._stack.double()
+        X, flow = self._check_new(X), self._precise()
         Z = X if self._scaler is None else self._scaler.transform(X)
         return _in_blocks(lambda z: flow.to_latent(z)[0], Z, flow)
 
@@ -380,7 +370,7 @@ class RobustRealNVPDetector(
                 f"X has {Z.shape[1]} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input."
             )
-        flow = self._stack.double()
+        flow = self._precise()
         rows = _in_blocks(flow.from_latent, Z, flow)
         return rows if self._scaler is None else self._scaler.inverse_transform(rows)
 

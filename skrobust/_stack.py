@@ -300,6 +300,12 @@ class MLPStack:
         twin._bind(self.theta.clone())
         return twin
 
+    def double(self) -> MLPStack:
+        """Return a copy in double precision."""
+        twin = copy.copy(self)
+        twin._bind(self.theta.double())
+        return twin
+
     def state(self) -> dict[str, Any]:
         return {"theta": self.theta.cpu().numpy().copy()}
 
