@@ -12,6 +12,7 @@ from ._batch import Rows
 from ._blocks import REPEATS
 from ._border import target_keys
 from ._building import build_stack
+from ._keys import all_differ
 from ._params import check_network
 from ._progress import Progress
 from ._scaling import InputScaler
@@ -148,6 +149,8 @@ def _parts_by_weight(size: int, X: Array, target: Any, weights: Array) -> int | 
     rows = weights.sum()
     if not whole or not size < rows <= REPEATS * len(X):
         return None
+    if weights.max() <= 1 and all_differ(X):
+        return None
     place = np.unique(target_keys(X, target), return_inverse=True)[1]
     heaviest = np.bincount(place, weights).max()
     # equal rows share a batch: rows by number are drawn faster, and where there are
@@ -157,4 +160,4 @@ def _parts_by_weight(size: int, X: Array, target: Any, weights: Array) -> int | 
 
 def count_distinct(X: Array, target: Any) -> int:
     """Rows without repeats: a row given twice is to act like a weight of two."""
-    return len(np.unique(target_keys(X, target)))
+    return len(X) if all_differ(X) else len(np.unique(target_keys(X, target)))

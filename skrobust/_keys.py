@@ -12,6 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CHUNK = 1 << 17  # entries hashed at once: a chunk that stays in the cache
+_MARKS = 4  # columns looked at before all are hashed
+
+
+def all_differ(X: NDArray[Any]) -> bool:
+    """Whether a glance at a few columns shows that no two rows are equal.
+
+    False says nothing: the rows may differ elsewhere. Far quicker than `row_keys`
+    where columns are continuous.
+    """
+    table = X.reshape(len(X), -1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mark = np.zeros(len(X))
+        for j in range(min(_MARKS, table.shape[1])):
+            # by element, and not by a product of matrices: equal rows must come
+            # out equal to the last digit wherever they stand
+            mark = 0.7548776662466927 * mark + table[:, j]
+    return len(np.unique(mark)) == len(X)
 
 
 def row_keys(

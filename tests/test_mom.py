@@ -24,6 +24,7 @@ from skrobust import (
 )
 from skrobust._batch import Batch, Rows
 from skrobust._border import target_keys
+from skrobust._keys import all_differ
 from skrobust._modules import ModuleStack
 from skrobust._mom import spoiled_steps
 from skrobust._optim import SGD, Adam
@@ -217,6 +218,18 @@ def test_keys_tell_rows_apart_by_value():
     assert_array_equal(keys[:, None] == keys[None], same)
     assert_array_equal(target_keys(-X * 0, y), target_keys(X * 0, y))
     assert (target_keys(X, y) != target_keys(X, y + 1)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_glance_never_tells_equal_rows_apart(dtype):
+    X = np.random.default_rng(0).normal(size=(1001, 7)).astype(dtype)
+    assert all_differ(X)
+    assert all_differ(X[:, :, None])
+    for again in (0, 500, 1000):
+        assert not all_differ(np.vstack([X, X[again]]))
+    X[:, 0] = np.inf  # nothing is known of rows with no finite mark
+    X[::2, 1] = -np.inf
+    assert not all_differ(X)
 
 
 # -- what it is for --------------------------------------------------------------
