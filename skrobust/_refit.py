@@ -99,9 +99,7 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
     References
     ----------
     J. Pickands, "Statistical Inference Using Extreme Order Statistics", 1975, for the
-    tail of the residuals. Y. Benjamini and Y. Hochberg, "Controlling the False
-    Discovery Rate", 1995, for what makes rows enough to be rejected. Cross-fitting is a
-    device of semiparametric statistics.
+    tail of the residuals. Cross-fitting is a device of semiparametric statistics.
 
     Examples
     --------

@@ -15,7 +15,6 @@ from ._scaling import weighted_quantile
 
 Array = NDArray[Any]
 
-FALSE_SHARE = 0.25  # of the rejected weight that may be good where wrong rows are few
 LEAST = 3.0  # scores below are never rejected: 0.3 % of normal ones lie above
 SHAPES = 0.3, 0.6  # of the tail of good scores, see `read_tail`
 ROUNDS = 10  # in which the scale of all rows becomes that of the kept ones
@@ -154,7 +153,8 @@ def judge(residuals: Array, predicted: Array, weights: Array) -> tuple[Array, fl
     Wrong rows widen the scale of all residuals: by 1.4 to 1.6 where a quarter is wrong.
     So the scale, the tail of the good scores and the threshold are found in turns,
     until the same rows are kept. The first turn takes the tail for Laplace's up to its
-    sixteenth.
+    sixteenth. A later turn that would reject nothing ends them: once far rows have
+    shown that there are wrong ones, those left among the kept lengthen the tail.
 
     Parameters
     ----------
@@ -169,10 +169,13 @@ def judge(residuals: Array, predicted: Array, weights: Array) -> tuple[Array, fl
     """
     kept, tail = np.ones(len(weights), dtype=bool), (SHAPES[0], 3 * _HALF)
     for turn in range(ROUNDS):
-        scores = scores_of(residuals, predicted, weights, kept)
+        new = scores_of(residuals, predicted, weights, kept)
         if turn > 0:
-            tail = read_tail(scores, weights * kept)
-        threshold = auto_threshold(scores, weights, (weights * kept).sum(), tail)
+            tail = read_tail(new, weights * kept)
+        limit = auto_threshold(new, weights, (weights * kept).sum(), tail)
+        if turn > 0 and limit == np.inf:
+            break
+        scores, threshold = new, limit
         before, kept = kept, scores < threshold
         if (before == kept).all():
             break
@@ -221,11 +224,9 @@ def auto_threshold(
     weight that is rejected, ``good S(t)``, this makes ``N(t) + 2 good S(t)`` errors but
     for a constant, and the threshold makes them least: from there on rows are more
     than twice as many as good ones would be. In the empty room before gross errors it
-    lies far out, by the first of these, so that hard good rows are safe.
-
-    A few rows far out are rather good than wrong. So ``good S(t)`` must be no more than
-    `FALSE_SHARE` of what is rejected (Y. Benjamini and Y. Hochberg, "Controlling the
-    False Discovery Rate", 1995).
+    lies far out, by the first of these, so that hard good rows are safe. A few rows far
+    out are rather good than wrong: where no threshold rejects more than twice as many
+    rows as good ones would be, all are kept.
 
     Parameters
     ----------
@@ -247,8 +248,7 @@ def auto_threshold(
     far = np.maximum(levels - _HALF, 0) / reach * (8**shape - 1)
     lost = good * 0.5 * (1 + far) ** (-1 / shape)
     errors = below + 2 * lost
-    few = lost > FALSE_SHARE * (mass.sum() - below)
-    errors[(levels < LEAST) | (below < mass.sum() / 2) | few] = np.inf
+    errors[(levels < LEAST) | (below < mass.sum() / 2)] = np.inf
     at = errors.argmin()
     return float(levels[at]) if errors[at] < mass.sum() else np.inf
 

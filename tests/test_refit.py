@@ -317,6 +317,20 @@ def test_wrong_rows_do_not_widen_the_scale_by_which_they_are_judged(draw, share)
     assert out[wrong].mean() > 0.9 and out[~wrong].mean() < 0.02
 
 
+@pytest.mark.parametrize("share", [0.15, 0.25])
+@pytest.mark.parametrize("errors", ["standard_normal", "uniform"])
+@pytest.mark.parametrize("seed", range(3))
+def test_wrong_rows_that_lie_close_do_not_hide_those_that_lie_far(share, errors, seed):
+    rng = np.random.RandomState(seed)
+    residual = rng.laplace(size=600)
+    wrong = np.arange(600) < 600 * share
+    size = {"standard_normal": 8.0, "uniform": 15.0}[errors]
+    draws = getattr(rng, errors)(size=600) * rng.choice([-1, 1], 600)
+    residual[wrong] += size * draws[wrong]
+    out = judged(residual)[1]
+    assert out[wrong].mean() > 0.3 and out[~wrong].mean() < 0.05
+
+
 @pytest.mark.parametrize("far", [9.0, 12.0])
 def test_hard_rows_in_the_gap_before_gross_errors_are_kept(far):
     rng = np.random.RandomState(0)
