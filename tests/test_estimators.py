@@ -31,10 +31,11 @@ from skrobust.criteria import (
     CrossEntropy,
     GradientNorm,
     Huber,
+    LossLayer,
     NegativeLogLikelihood,
     SquaredError,
 )
-from skrobust.rules import Exchange, Trim, chain
+from skrobust.rules import Exchange, Ramp, Trim, chain
 from skrobust.steps import Mixup, Reweight
 
 CALLBACKS = parse_version(sklearn.__version__) >= parse_version("1.9")
@@ -513,6 +514,11 @@ BAD_PARAMETERS = [
     ("", {"alpha": -1.0}, "'alpha' parameter"),
     ("", {"dropout": 1.0}, "'dropout' parameter"),
     ("", {"clip_norm": 0}, "'clip_norm' parameter"),
+    (
+        "PRL regressor",
+        {"reach": 0.5},
+        r"'reach' .* float in the range \[1, inf\) or None",
+    ),
     ("", {"momentum": 1.0}, "'momentum' parameter"),
     ("Net", {"n_networks": 0}, "'n_networks' parameter"),
     ("Net", {"steps": (3,)}, "'steps' parameter"),
@@ -1183,6 +1189,33 @@ def test_gross_errors_do_no_lasting_harm_before_the_ramp_is_up(size, co_training
     assert model.score(X, clean) > 0.98
     assert not model.inlier_mask_[wrong].any()
     assert model.clip_norm == "auto"  # and with epsilon=0 nothing is clipped
+
+
+@pytest.mark.parametrize("score", ["loss_gradient", "gradient"])
+@pytest.mark.parametrize("co_training", [False, True])
+def test_gross_rows_that_are_too_many_in_a_batch_do_not_count(score, co_training):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 4))
+    clean = X[:, 0] + np.sin(2 * X[:, 1])
+    y = clean + 20 * (rng.permutation(600) < 150)
+    fit = {"hidden_layer_sizes": (64, 64), "random_state": 0}
+    prl = partial(skrobust.PRLRegressor, 0.25, score=score, co_training=co_training)
+    free, held = prl(reach=None, **fit).fit(X, y), prl(**fit).fit(X, y)
+    error = [np.mean((m.predict(X) - clean) ** 2) for m in (free, held)]
+    assert error[1] < 0.3 * error[0]
+    # the last word on the rows is epsilon's alone
+    assert held.sample_weight_.sum() == pytest.approx(450)
+
+
+def test_without_reach_and_clipping_it_is_the_papers_algorithm_to_the_bit():
+    fit = {"hidden_layer_sizes": (16,), "max_iter": 12, "random_state": 0}
+    trim = Reweight(Trim(Ramp(0.25, 10)), LossLayer())
+    composed = skrobust.NetRegressor((trim,), **fit).fit(X, NUMBERS)
+    bare = {"reach": None, "clip_norm": None}
+    declared = skrobust.PRLRegressor(0.25, **bare, **fit).fit(X, NUMBERS)
+    same_bits(composed, declared)
+    squares = skrobust.PRLRegressor(0.25, score="loss", clip_norm=None, **fit)
+    assert squares.fit(X, NUMBERS)._steps()[0].rule.reach is None
 
 
 # -- detectors -------------------------------------------------------------------

@@ -30,6 +30,7 @@ RULES = [
     Trim(0.3),
     Trim(Ramp(0.4, 4)),
     Trim(0.0),
+    Trim(0.3, reach=1.1),
     SelfPaced(0.5),
     SmallestLoss(),
     Disagreement(),
@@ -174,6 +175,24 @@ def test_trim_keeps_exactly_its_share_of_the_mass(epsilon):
     kept = apply(Trim(epsilon), scores, weights).sum(-1)
     expected = (1 - epsilon) * weights.sum(-1)
     torch.testing.assert_close(kept, expected.expand(K))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_trim_drops_what_is_out_of_reach_however_rows_are_counted(dtype):
+    scores = torch.tensor([[1.0, 2.0, 3.0, 4.0, 9.0, 50.0, 60.0, 70.0]], dtype=dtype)
+    one = torch.ones(1, 1, dtype=dtype)
+    # 85 % of six kept rows end with the one that scores 50; of four with 4
+    for epsilon, reach, n_kept in [
+        (0.25, 2.0, 6), (0.5, 2.0, 4), (0.5, 1.1, 4), (0.375, 4.0, 5), (0.375, 1.0, 5),
+        (0.25, 1.0, 6), (0.3, 4.0, 5),
+    ]:  # fmt: skip
+        rule = Trim(epsilon, reach)
+        for weights in (one.expand(1, 8), torch.ones(1, 8, dtype=dtype), one / 7):
+            kept = apply(rule, scores, weights).sum() / weights.flatten()[0]
+            assert kept.item() == pytest.approx(n_kept, rel=1e-6)
+    crowd = torch.tensor([[1.0] * 9 + [3.0, 50.0, 60.0]], dtype=dtype)
+    for weights in (one.expand(1, 12), torch.ones(1, 12, dtype=dtype)):
+        assert apply(Trim(0.1, 4.0), crowd, weights).tolist() == [[1.0] * 10 + [0, 0]]
 
 
 def test_trim_splits_at_most_one_row():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,10 +25,15 @@ class Trim:
     ----------
     epsilon : float, schedule or Tensor, default=0.2
         Fraction of the mass to drop, in [0, 1).
+    reach : float, default=None
+        Drop rows, too, whose score is more than so many times the one up to which
+        85 % of the kept mass lies. By chance a batch has more wrong rows than
+        ``epsilon``, and those left over count as much as good ones. For scores that
+        are not negative. None: only ``epsilon`` decides, as in the papers.
 
     References
     ----------
-    Paper 001, Algorithms 1 and 3; paper 002, Algorithm 1.
+    Paper 001, Algorithms 1 and 3; paper 002, Algorithm 1. The reach is ours.
 
     Examples
     --------
@@ -39,6 +45,7 @@ class Trim:
     """
 
     epsilon: Value = 0.2
+    reach: float | None = None
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the kept part of each weight."""
@@ -47,18 +54,27 @@ class Trim:
             weights = weights.expand_as(scores)
         if isinstance(epsilon, (float, int)) and epsilon == 0:
             return weights
-        order = scores.argsort(dim=-1, stable=True)
+        ranked, order = scores.sort(dim=-1, stable=True)
         if weights.stride(-1) == 0 and isinstance(epsilon, (float, int)):
             # one number for all rows: what is kept of each rank is known beforehand
-            part = _kept(scores.shape[-1], epsilon, scores.dtype, scores.device)
-            whole = torch.empty_like(scores).scatter_(-1, order, part.expand_as(order))
-            return whole.mul_(weights)
-        ranked = weights.gather(-1, order)
-        mass = ranked.cumsum(-1)
+            n = scores.shape[-1]
+            part = _kept(n, epsilon, scores.dtype, scores.device).expand_as(order)
+            if self.reach is not None:
+                most = max(math.ceil(_MOST * n * (1 - epsilon)), 1)
+                part = part * (ranked <= self.reach * ranked.narrow(-1, most - 1, 1))
+            return torch.empty_like(scores).scatter_(-1, order, part).mul_(weights)
+        own = weights.gather(-1, order)
+        mass = own.cumsum(-1)
         kept = mass.narrow(-1, -1, 1) * (1 - epsilon)
         # each row loses what its mass and that of the rows before it exceed `kept` by
-        part = (ranked - (mass - kept).relu_()).relu_()
+        part = (own - (mass - kept).relu_()).relu_()
+        if self.reach is not None:
+            most = (mass < _MOST * kept).sum(-1, keepdim=True)
+            part = part * (ranked <= self.reach * ranked.gather(-1, most))
         return torch.empty_like(part).scatter_(-1, order, part)
+
+
+_MOST = 0.85 * (1 - 1e-6)  # of the kept mass; a hair less, as sums are rounded
 
 
 @lru_cache(maxsize=16)
