@@ -195,8 +195,9 @@ class PRLRegressor(_PRL, RegressorBase):
         more wrong rows than another, and those beyond ``epsilon`` would count in full.
         With a quarter of the targets off by 5 to 20 deviations R2 rose by .06 to .40
         on six real tables, to within .02 of training without them; where wrong targets
-        look like good ones it hardly changes. None, and 'loss' as the score:
-        ``epsilon`` alone decides, as in the papers.
+        look like good ones it hardly changes. Of 'loss' as the score it is the square,
+        so that squared errors still rank and reach alike. None: ``epsilon`` alone
+        decides, as in the papers.
     criterion : str, Loss or callable, default='squared_error'
         The loss of scaled targets, see `skrobust.criteria.as_loss`.
     {network_parameters}
@@ -278,12 +279,15 @@ class PRLRegressor(_PRL, RegressorBase):
 
     def _check_params(self) -> None:
         super()._check_params()
-        ok = self.reach is None or (is_number(self.reach) and self.reach >= 1)
+        ok = self.reach is None or (
+            is_number(self.reach) and 1 <= self.reach < float("inf")
+        )
         require(self, "reach", ok, "a float in the range [1, inf) or None")
 
     def _reach(self) -> float | None:
-        # self-paced learning and Co-teaching are baselines: left as they are
-        return None if self.score == "loss" else self.reach
+        # squared errors grow as the squares of their derivatives
+        squares = self.score == "loss" and self.reach is not None
+        return min(self.reach, 1e9) ** 2 if squares else self.reach
 
     def _recipe(self, n: int, n_epochs: int, size: int) -> Recipe:
         recipe: Recipe = super()._recipe(n, n_epochs, size)
