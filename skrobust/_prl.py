@@ -7,9 +7,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from ._classifier import ClassifierBase
 from ._documented import documented
 from ._params import (
-    is_number,
     keep,
-    require,
     require_among,
     require_bool,
     require_count,
@@ -189,15 +187,14 @@ class PRLRegressor(_PRL, RegressorBase):
         Train two networks that choose the rows for each other (Co-PRL).
     ramp : int, default=10
         Epochs over which the left-out fraction grows to ``epsilon``.
-    reach : float or None, default=4.0
+    reach : float or None, default=6.0
         Leave out, too, what is gross in a batch: rows whose score is more than so many
         times the one up to which 85 % of the kept weight lies. By chance one batch has
         more wrong rows than another, and those beyond ``epsilon`` would count in full.
-        With a quarter of the targets off by 5 to 20 deviations R2 rose by .06 to .40
-        on six real tables, to within .02 of training without them; where wrong targets
-        look like good ones it hardly changes. Of 'loss' as the score it is the square,
-        so that squared errors still rank and reach alike. None: ``epsilon`` alone
-        decides, as in the papers.
+        On clean data it may drop rows that are only learned late: R2 of ``energy``
+        fell from .92 to .84 with ``epsilon=0.1``. Of 'loss' as the score it is the
+        square, so that squared errors still rank and reach alike. None: ``epsilon``
+        alone decides, as in the papers.
     criterion : str, Loss or callable, default='squared_error'
         The loss of scaled targets, see `skrobust.criteria.as_loss`.
     {network_parameters}
@@ -248,7 +245,7 @@ class PRLRegressor(_PRL, RegressorBase):
         score="loss_gradient",
         co_training=False,
         ramp=10,
-        reach=4.0,
+        reach=6.0,
         criterion="squared_error",
         hidden_layer_sizes=(256, 256),
         activation="relu",
@@ -279,15 +276,13 @@ class PRLRegressor(_PRL, RegressorBase):
 
     def _check_params(self) -> None:
         super()._check_params()
-        ok = self.reach is None or (
-            is_number(self.reach) and 1 <= self.reach < float("inf")
-        )
-        require(self, "reach", ok, "a float in the range [1, inf) or None")
+        if self.reach is not None:
+            require_number(self, "reach", 1)
 
     def _reach(self) -> float | None:
         # squared errors grow as the squares of their derivatives
         squares = self.score == "loss" and self.reach is not None
-        return min(self.reach, 1e9) ** 2 if squares else self.reach
+        return self.reach * self.reach if squares else self.reach
 
     def _recipe(self, n: int, n_epochs: int, size: int) -> Recipe:
         recipe: Recipe = super()._recipe(n, n_epochs, size)

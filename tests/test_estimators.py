@@ -517,7 +517,7 @@ BAD_PARAMETERS = [
     (
         "PRL regressor",
         {"reach": 0.5},
-        r"'reach' .* float in the range \[1, inf\) or None",
+        r"'reach' .* float in the range \[1, inf\)",
     ),
     ("", {"momentum": 1.0}, "'momentum' parameter"),
     ("Net", {"n_networks": 0}, "'n_networks' parameter"),

@@ -61,7 +61,8 @@ class Trim:
             part = _kept(n, epsilon, scores.dtype, scores.device).expand_as(order)
             if self.reach is not None:
                 most = max(math.ceil(_MOST * n * (1 - epsilon)), 1)
-                part = part * (ranked <= self.reach * ranked.narrow(-1, most - 1, 1))
+                limit = self.reach * ranked.narrow(-1, most - 1, 1)
+                part = part.masked_fill(ranked > limit, 0)
             return torch.empty_like(scores).scatter_(-1, order, part).mul_(weights)
         own = weights.gather(-1, order)
         mass = own.cumsum(-1)
@@ -70,7 +71,7 @@ class Trim:
         part = (own - (mass - kept).relu_()).relu_()
         if self.reach is not None:
             most = (mass < _MOST * kept).sum(-1, keepdim=True)
-            part = part * (ranked <= self.reach * ranked.gather(-1, most))
+            part = part.masked_fill(ranked > self.reach * ranked.gather(-1, most), 0)
         return torch.empty_like(part).scatter_(-1, order, part)
 
 
