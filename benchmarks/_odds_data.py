@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.decomposition import PCA
 
-from skrobust.datasets import fetch_outlier
+from skrobust.datasets import fetch_classification, fetch_outlier
 
 Array = Any
 
@@ -17,10 +17,15 @@ SETS = (
     "optdigits satimage-2 satellite pendigits annthyroid mnist mammography shuttle"
 ).split()
 IMAGES = ("cv_resnet18_cifar10_0", "cv_resnet18_cifar10_4")
+TABLES = (
+    "letter mnist pendigits satimage segmentation tcga_mirna6 cifar10n_hog "
+    "adult eeg_eye_state"
+).split()
 NO_GLASS = [name for name in SETS if name != "glass"]  # it has four test outliers
 TABLE_3_1 = [name for name in SETS if name not in ("breastw", "optdigits")]
 
 CAP = 20_000  # rows of a set, drawn once: only shuttle has more
+FEW = 4000  # rows of a table of classes, drawn for each seed
 
 
 class Data(NamedTuple):
@@ -49,7 +54,7 @@ def prepare(study: str, name: str, setting: float, seed: int) -> Data:
     contaminated at the natural rate. The true ratio is that of the whole set, as in
     the papers.
     """
-    X, y = load(name)
+    X, y = rare_class(name, setting, seed) if study == "classes" else load(name)
     if study.startswith("images"):
         X, y = thin(X, y, setting if study == "images_ratio" else 0.1, seed)
     order = np.random.RandomState(seed).permutation(len(X))
@@ -66,6 +71,23 @@ def prepare(study: str, name: str, setting: float, seed: int) -> Data:
         pca = PCA(128, random_state=0).fit(train)
         train, test = pca.transform(train), pca.transform(test)
     return Data(train, test, odd, epsilon)
+
+
+def rare_class(name: str, setting: float, seed: int) -> tuple[Array, Array]:
+    """Return rows of some classes with 5 % from all others, the outliers.
+
+    The fine classes are the first third (``setting=0``) or one in the middle (1).
+    """
+    X, y = fetch_classification(name, return_X_y=True)
+    kinds = np.unique(y)
+    some = (
+        kinds[: max(1, len(kinds) // 3)] if setting == 0 else [kinds[len(kinds) // 2]]
+    )
+    order = np.random.RandomState(100 + seed).permutation(len(X))
+    fine = np.isin(y[order], some)
+    rows = order[fine][: FEW - FEW // 20]
+    odd = order[~fine][: len(rows) // 19]
+    return np.r_[X[rows], X[odd]], np.repeat([0, 1], [len(rows), len(odd)])
 
 
 def knock_out(

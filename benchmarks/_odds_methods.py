@@ -11,11 +11,12 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from sklearn.ensemble import IsolationForest
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import OneClassSVM
 
 from skrobust import RCAOutlierDetector, RobustRealNVPDetector
@@ -87,11 +88,25 @@ def ours(make: Callable[..., Any], *, told: bool = False, **options: Any) -> Met
     return fit
 
 
+def plainly_scaled(**options: Any) -> Method:
+    """Wrap RCA behind scikit-learn's scaler, whose spread gross values do move."""
+
+    def fit(X: Array, epsilon: float, seed: int) -> Score:
+        clip = FunctionTransformer(np.clip, kw_args={"a_min": -8, "a_max": 8})
+        rca = RCAOutlierDetector(standardize=False, random_state=seed, **options)
+        model = make_pipeline(StandardScaler(), clip, rca).fit(X)
+        return lambda Z: -model.score_samples(Z)
+
+    return fit
+
+
 PLAIN = {"n_networks": 1, "epsilon": 0.0}
 
 RCAS: dict[str, Method] = {
     "RCA": ours(RCAOutlierDetector),
     "RCA (two capacities)": ours(RCAOutlierDetector, capacities=(0.5, 0.0)),
+    "RCA (plain scaling)": plainly_scaled(),
+    "RCA (two capacities, plain scaling)": plainly_scaled(capacities=(0.5, 0.0)),
     "RCA (true epsilon)": ours(RCAOutlierDetector, told=True),
     "RCA-E": ours(RCAOutlierDetector, n_passes=0),
     "RCA-SS": ours(RCAOutlierDetector, epsilon=0.0),
@@ -129,5 +144,17 @@ GROUPS: dict[str, dict[str, Method]] = {
     "missing": some("RCA", "RCA-E", "RCA-SS", "AE", "VAE", "OCSVM", "IForest"),
     "told": some("RCA (true epsilon)", "RobustRealNVP (true epsilon)"),
     "robust": some("RobustRealNVP (true epsilon)"),
+    "classes": some(
+        "IForest",
+        "KNN",
+        "LOF",
+        "OCSVM",
+        "INNE",
+        "ECOD",
+        "HBOS",
+        "RCA",
+        "RCA (two capacities)",
+        "RobustRealNVP",
+    ),
     "images": some("RobustRealNVP (true epsilon)", "RealNVP"),
 }

@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 from _harness import one_thread
-from _odds_data import IMAGES, SETS, prepare
+from _odds_data import IMAGES, SETS, TABLES, prepare
 from _odds_methods import GROUPS, METHODS
 from _odds_report import report
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -65,23 +65,26 @@ def settings(study: str) -> tuple[float, ...]:
         "epsilon": (-0.1, -0.05, 0.05, 0.1),  # added to the true ratio
         "images_epsilon": (0.05, 0.075, 0.1, 0.125, 0.15, 0.2),  # told; true is 0.1
         "images_ratio": (0.1, 0.2, 0.3, 0.4),  # true
+        "classes": (0, 1),  # which classes are fine
     }[study]
 
 
-STUDIES = ("main", "missing", "epsilon", "images_epsilon", "images_ratio")
+STUDIES = "main missing epsilon images_epsilon images_ratio classes".split()
 ASKED = {  # groups that take part in a study
     "main": ("classical", "rca", "flows", "many", "deep"),
     "missing": ("missing",),
     "epsilon": ("told",),
     "images_epsilon": ("robust",),
     "images_ratio": ("images",),
+    "classes": ("classes",),
 }
 
 
 def cells(options: argparse.Namespace) -> Iterator[Cell]:
     """Go through what is asked for: a method on all sets and seeds, then the next."""
     for study in options.study or STUDIES:
-        names = options.sets or (IMAGES if study.startswith("images") else SETS)
+        known = {"images_epsilon": IMAGES, "images_ratio": IMAGES, "classes": TABLES}
+        names = options.sets or known.get(study, SETS)
         wanted = options.methods or ASKED[study]
         methods = [m for w in wanted for m in GROUPS.get(w, (w,))]
         for seed in options.seeds:

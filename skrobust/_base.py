@@ -183,6 +183,7 @@ class NetBase(Hooks, FittedNet):
             "n_networks": self._networks(),
             "activation": self.activation,
             "dropout": self.dropout,
+            "dropout_layers": None,
             "network": self.network,
             "row_shape": tuple(row_shape),
         }

@@ -27,6 +27,7 @@ def build_stack(
             design["n_networks"],
             activation=design["activation"],
             dropout=design["dropout"],
+            dropout_layers=design["dropout_layers"],
             generator=_border.make_generator(seed),
             dtype=dtype,
             device=device,

@@ -133,6 +133,7 @@ class MLPStack:
         *,
         activation: str = "relu",
         dropout: float | tuple[float, ...] = 0.0,  # of all, or one a network
+        dropout_layers: int | None = None,  # the first hidden ones; None: all
         generator: torch.Generator,
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
@@ -144,7 +145,8 @@ class MLPStack:
         ks = [(rate, list(members)) for rate, members in runs if rate > 0]
         # runs of networks that drop alike: (which, rate)
         self._drops = [(slice(k[0], k[-1] + 1), rate) for rate, k in ks]
-        self.has_modes = self.droppable = bool(self._drops)
+        self._dropped_sizes = sizes[1:-1][:dropout_layers]
+        self.has_modes = self.droppable = bool(self._drops and self._dropped_sizes)
         self.generator = None
         self._act = ACTIVATIONS[activation]
         flat = first_weights(sizes, n_networks, generator)
@@ -194,7 +196,7 @@ class MLPStack:
             tape.inputs.append(a)
             z = torch.baddbmm(self._b[layer], a, self._Wt[layer], out=room)
             a = self._act.apply_(z)
-            if drops:
+            if layer < len(masks):
                 # the slope needs the activation before the mask: keep both
                 tape.masks.append((masks[layer], a))
                 a = torch.mul(a, masks[layer], out=dropped[layer])
@@ -203,10 +205,10 @@ class MLPStack:
         return tape
 
     def _draw_masks(self, n: int) -> list[Tensor]:
-        """Draw the masks of all hidden layers at once; each is (K, n, units)."""
+        """Draw the masks of all layers that drop at once; each is (K, n, units)."""
         known = self._masks.get(n)
         if known is None:
-            lengths = [n * units for units in self.sizes[1:-1]]
+            lengths = [n * units for units in self._dropped_sizes]
             flat = self.theta.new_empty(self.n_networks, sum(lengths))
             parts = [p.unflatten(1, (n, -1)) for p in flat.split(lengths, 1)]
             known = self._masks[n] = flat, parts
@@ -222,10 +224,12 @@ class MLPStack:
 
     def thinned(self, generator: torch.Generator) -> MLPStack:
         twin = copy.copy(self)
-        twin._Wt = self._Wt[:1]
-        for w in self._Wt[1:]:  # what a silenced unit feeds counts for nothing
+        twin._Wt = self._Wt.copy()
+        for layer in range(1, len(self._dropped_sizes) + 1):
+            # what a silenced unit feeds counts for nothing
+            w = self._Wt[layer]
             mask = self._draw_(torch.empty_like(w[:, :, :1]), generator)
-            twin._Wt.append(w * mask)
+            twin._Wt[layer] = w * mask
         return twin
 
     def predict(self, x: Tensor) -> Tensor:
@@ -242,7 +246,7 @@ class MLPStack:
             for layer in range(len(self._W) - 1, 0, -1):
                 upstream = torch.bmm(delta, self._W[layer], out=room[layer - 1])
                 result = tape.inputs[layer]
-                if tape.masks:
+                if layer <= len(tape.masks):
                     mask, result = tape.masks[layer - 1]
                     upstream.mul_(mask)
                 delta = self._act.pull_(upstream, result)

@@ -203,6 +203,14 @@ def test_one_network_without_choice_and_dropout_is_a_plain_autoencoder():
     assert (ours.sample_weight_ == 1).all()
 
 
+@pytest.mark.parametrize(
+    "hidden, sizes", [((), (2,)), (5, (5, 2)), ((6, 5), (6, 5, 2, 5))]
+)
+def test_dropout_spares_the_layer_before_the_output(hidden, sizes):
+    model = rca(hidden_layer_sizes=hidden, code_size=2, dropout=0.5).fit(X)
+    assert model._stack._dropped_sizes == sizes
+
+
 def test_epsilon_follows_contamination_unless_it_is_given():
     same = rca(contamination=0.25).fit(X), rca(epsilon=0.25).fit(X)
     assert_array_equal(*(m.score_samples(X) for m in same))

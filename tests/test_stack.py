@@ -56,7 +56,7 @@ def masks_of(stack, n=N):
     rng = torch.Generator()
     rng.set_state(stack.generator.get_state())
     k, ((_, rate),) = stack.n_networks, stack._drops
-    lengths = [n * width for width in SIZES[1:-1]]
+    lengths = [n * width for width in stack._dropped_sizes]
     masks = fill_mask_(torch.empty(k, sum(lengths), dtype=F64), rate, rng)
     return [mask.reshape(k, n, -1) for mask in masks.split(lengths, 1)]
 
@@ -123,6 +123,22 @@ def test_mlp_equals_autograd(activation, k, dropout, weighted):
     assert_close(tape.output, torch.stack(outputs).detach(), rtol=1e-12, atol=1e-12)
     stack.backward(tape, gradient, weights)
     assert_gradients(stack, reference_gradients(outputs, modules, gradient, weights))
+
+
+def test_dropout_may_spare_the_last_layers():
+    stack = mlp("tanh", dropout=0.4, dropout_layers=1)
+    x, gradient, weights = data()
+    modules, masks = stack.modules(), masks_of(stack)
+    tape = stack.forward(x, training=True)
+    assert len(masks) == len(tape.masks) == 1
+    outputs = [by_hand(m, x, [masks[0][i]]) for i, m in enumerate(modules)]
+    assert_close(tape.output, torch.stack(outputs).detach(), rtol=1e-12, atol=1e-12)
+    stack.backward(tape, gradient, weights)
+    assert_gradients(stack, reference_gradients(outputs, modules, gradient, weights))
+    thin = stack.thinned(generator())
+    same = [torch.equal(a, b) for a, b in zip(thin._Wt, stack._Wt, strict=True)]
+    assert same == [True, False, True]
+    assert not mlp(dropout=0.4, dropout_layers=0).droppable
 
 
 @pytest.mark.parametrize("activation, k, dropout", CASES)
