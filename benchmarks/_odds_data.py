@@ -25,6 +25,7 @@ NO_GLASS = [name for name in SETS if name != "glass"]  # it has four test outlie
 TABLE_3_1 = [name for name in SETS if name not in ("breastw", "optdigits")]
 
 CAP = 20_000  # rows of a set, drawn once: only shuttle has more
+CODE = -9999.0  # what some tables have for a missing value
 FEW = 4000  # rows of a table of classes, drawn for each seed
 
 
@@ -63,6 +64,9 @@ def prepare(study: str, name: str, setting: float, seed: int) -> Data:
     epsilon = float(y.mean())
     if study == "missing":
         train, test = knock_out(train, test, setting, seed)
+    elif study == "codes":
+        hit = np.random.RandomState(2000 + seed).rand(*train.shape) < setting
+        train = np.where(hit, CODE, train)
     elif study == "epsilon":
         epsilon = float(np.clip(epsilon + setting, 0, 0.5))
     elif study == "images_epsilon":

@@ -156,5 +156,16 @@ GROUPS: dict[str, dict[str, Method]] = {
         "RCA (two capacities)",
         "RobustRealNVP",
     ),
+    "codes": some(
+        "IForest",
+        "OCSVM",
+        "LOF",
+        "GMM",
+        "RCA",
+        "RCA (plain scaling)",
+        "RCA (two capacities)",
+        "RCA (two capacities, plain scaling)",
+        "RobustRealNVP",
+    ),
     "images": some("RobustRealNVP (true epsilon)", "RealNVP"),
 }

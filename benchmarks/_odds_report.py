@@ -71,6 +71,11 @@ def report(store: Path) -> None:
         "Rows of some classes (*some*: the first third, *one*: one in the middle), and "
         "5 % of rows from all the others, the outliers; at most 4000 rows. No default "
         f"was chosen on them. Seeds: {seeds_of(found, 'classes')}.\n",
+        "## A code for missing values taken for a number (AUC, 17 sets)\n",
+        codes(found),
+        "That share of the training part's values is -9999, in the test part none. "
+        f"Seeds: {seeds_of(found, 'codes')}. *plain scaling*: columns divided by "
+        "their standard deviations, not by ours inside fences.\n",
         "## Average precision\n",
         by_set(main, methods(main), None, "", SETS, "average_precision"),
     ]
@@ -277,6 +282,19 @@ def rare_classes(found: pd.DataFrame) -> str:
     ranks = table.rank(axis=1, ascending=False).mean()
     shown.loc["mean rank"] = ranks.map("{:.2f}".format)
     return markdown(shown.reset_index())
+
+
+def codes(found: pd.DataFrame) -> str:
+    """Write the mean AUC where the training part has a code among its numbers."""
+    study = found[found["study"] == "codes"]
+    if study.empty:
+        return "None yet.\n"
+    same = found["seed"].isin(study["seed"]) & found["method"].isin(study["method"])
+    study = pd.concat([found[(found["study"] == "main") & same], study])
+    study = study[study["set"].isin(NO_GLASS)]
+    table = study.pivot_table("auc", "method", "setting").loc[methods(study)]
+    table.columns = [f"{share:.0%}" for share in table]
+    return markdown(table.map("{:.3f}".format).reset_index())
 
 
 HEADINGS = ("missing", "sets", "RCA, mean AUC")

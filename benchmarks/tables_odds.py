@@ -66,10 +66,11 @@ def settings(study: str) -> tuple[float, ...]:
         "images_epsilon": (0.05, 0.075, 0.1, 0.125, 0.15, 0.2),  # told; true is 0.1
         "images_ratio": (0.1, 0.2, 0.3, 0.4),  # true
         "classes": (0, 1),  # which classes are fine
+        "codes": (0.01, 0.03),  # share of the training part's values
     }[study]
 
 
-STUDIES = "main missing epsilon images_epsilon images_ratio classes".split()
+STUDIES = "main missing epsilon images_epsilon images_ratio classes codes".split()
 ASKED = {  # groups that take part in a study
     "main": ("classical", "rca", "flows", "many", "deep"),
     "missing": ("missing",),
@@ -77,6 +78,7 @@ ASKED = {  # groups that take part in a study
     "images_epsilon": ("robust",),
     "images_ratio": ("images",),
     "classes": ("classes",),
+    "codes": ("codes",),
 }
 
 
