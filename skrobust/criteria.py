@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ._batch import Batch
+from ._softmax import log_softmax, softmax
 
 __all__ = [
     "AbsoluteError",
@@ -93,10 +94,10 @@ class CrossEntropy(Loss):
     """
 
     def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
-        return (target * torch.log_softmax(output, -1)).sum(-1).neg_()
+        return (target * log_softmax(output)).sum(-1).neg_()
 
     def gradient(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
-        return torch.softmax(output, -1).sub_(target)
+        return softmax(output).sub_(target)
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class BootstrapCrossEntropy(Loss):
     hard: bool = False
 
     def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
-        log_p = torch.log_softmax(output, -1)
+        log_p = log_softmax(output)
         if self.hard:
             predicted = (output == output.amax(-1, keepdim=True)).to(output.dtype)
         else:

@@ -19,14 +19,15 @@ FILES = {
 LIBRARIES = {"matplotlib", "numpy", "scipy", "sklearn", "torch", "pandas", "joblib"}
 MACHINE = {"_batch", "_comm", "_ghost", "_modules", "_nets", "_optim", "_stack"}
 MACHINE |= {"_blocks", "_dropout", "_ensemble", "_flow", "_linear", "_train"}
-MACHINE |= {"_turns", "_vae"}
+MACHINE |= {"_softmax", "_turns", "_vae"}
 
 # room: (libraries it may import, rooms of the house it may import)
 TABLE = {
     "rules": ({"torch"}, {"_blocks"}),
     "_blocks": ({"torch"}, set()),
     "_turns": ({"torch"}, set()),
-    "criteria": ({"torch"}, {"_batch"}),
+    "criteria": ({"torch"}, {"_batch", "_softmax"}),
+    "_softmax": ({"torch"}, set()),
     "steps": ({"torch"}, {"_batch", "_comm", "criteria", "rules"}),
     "_batch": ({"torch"}, {"_blocks"}),
     "_comm": ({"torch"}, set()),
