@@ -6,13 +6,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 
 from ._classifier import ClassifierBase
 from ._documented import documented
-from ._params import (
-    keep,
-    require_among,
-    require_bool,
-    require_count,
-    require_number,
-)
+from ._params import keep, require_among, require_bool, require_count, require_number
 from ._regressor import RegressorBase
 from ._score_name import ScoreName, ScoreParameterMixin
 from ._train import Recipe

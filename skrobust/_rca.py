@@ -103,7 +103,8 @@ class RCAOutlierDetector(DetectorBase):
 
     The source's ablations are ``epsilon=0`` (RCA-SS, nothing left out), ``n_passes=0``
     (RCA-E, no ensemble) and ``n_networks=1, epsilon=0, dropout=0`` (a plain
-    autoencoder). As there, dropout acts on all hidden layers but the last.
+    autoencoder). As there, dropout acts on all hidden layers but the last,
+    and always on the code.
 
     See Also
     --------
@@ -222,10 +223,10 @@ class RCAOutlierDetector(DetectorBase):
         design = super()._design(row_shape, n_outputs)
         named = None if self.network == "autoencoder" else self.network
         rates = tuple(r for r in self._rates() for _ in range(self.n_networks))
-        more = {"dropout": rates, "n_groups": len(self._rates())}
         # noise next to the output only blurs what is rebuilt
-        more["dropout_layers"] = max(1, len(design["sizes"]) - 3)
-        return {**design, "network": named, **more}
+        n_noisy = max(1, len(design["sizes"]) - 3)
+        more = {"dropout_layers": n_noisy, "n_groups": len(self._rates())}
+        return {**design, "network": named, "dropout": rates, **more}
 
     def _check_params(self) -> None:
         super()._check_params()
