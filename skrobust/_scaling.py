@@ -12,6 +12,7 @@ Array = NDArray[Any]
 
 CLIP = 10.0  # scaled inputs stay within +- this many standard deviations
 FAR = 1e12  # and scaled targets within this: squares and gradients stay finite
+_HUGE = 1e153  # values count as no larger, so that squares are numbers
 _SAMPLE = 4000  # rows that locate the fences of a large table
 BLOCK = 1024  # rows scaled or predicted at a time: small blocks stay in the cache
 
@@ -48,14 +49,39 @@ def weighted_quantile(values: ArrayLike, q: ArrayLike, weights: ArrayLike) -> Ar
     return out
 
 
+def robust_spread(away: Array, weights: Array) -> Array:
+    """1.4826 times the median of each column of absolute deviations.
+
+    Where more than half of them are zero, the median of the others, so that a few gross
+    ones among them count for nothing; 0 where all are.
+
+    Parameters
+    ----------
+    away : ndarray of shape (n, d)
+    weights : ndarray of shape (n,)
+
+    Returns
+    -------
+    ndarray of shape (d,)
+    """
+    spread = weighted_quantile(away, 0.5, weights)[0].astype(np.float64)
+    for j in np.flatnonzero(spread == 0):
+        there = away[:, j] > 0
+        if there.any():
+            some = away[there, j : j + 1]
+            spread[j] = weighted_quantile(some, 0.5, weights[there])[0, 0]
+    return 1.4826 * spread
+
+
 @dataclass
 class InputScaler:
     """Mean and spread of each column, from values inside generous fences.
 
     The fences lie two 10-to-90-percent ranges outside that range (6.4 standard
     deviations of normal data), so clean data are hardly ever touched while gross
-    values cannot move mean or spread. Scaled values are clipped to +-10 standard
-    deviations: a row far outside has bounded leverage.
+    values cannot move mean or spread. Where the range is nothing, as in rare
+    indicators, they lie five robust deviations of the other values away. Scaled values
+    are clipped to +-10 standard deviations: a row far outside has bounded leverage.
 
     Attributes
     ----------
@@ -71,15 +97,20 @@ class InputScaler:
     @classmethod
     def fit(cls, X: Array, weights: Array) -> InputScaler:
         """Estimate from rows X (n, d) with positive weights (n,)."""
-        step = -(-len(X) // _SAMPLE)
-        low, high = weighted_quantile(X[::step], [0.1, 0.9], weights[::step])
-        low, high = low.astype(np.float64), high.astype(np.float64)
+        some: Any = slice(None)
+        if len(X) > _SAMPLE:  # at random: every tenth row may be of one kind
+            rng = np.random.default_rng(0)
+            some = np.sort(rng.choice(len(X), _SAMPLE, replace=False, shuffle=False))
+        fences = weighted_quantile(X[some], [0.1, 0.9], weights[some])
+        low, high = np.clip(fences.astype(np.float64), -_HUGE, _HUGE)
         spread = high - low
-        flat = spread == 0  # rare indicators: nothing to measure fences by
         # moments about a point inside the fences: nothing cancels in one pass
         center = low / 2 + high / 2
-        low = np.where(flat, -np.inf, low - 2 * spread)
-        high = np.where(flat, np.inf, high + 2 * spread)
+        beyond = 2 * spread
+        for j in np.flatnonzero(spread == 0):
+            away = np.abs(X[:, [j]].astype(np.float64) - low[j])
+            beyond[j] = 5 * robust_spread(away, weights)[0]
+        low, high = np.maximum(low - beyond, -_HUGE), np.minimum(high + beyond, _HUGE)
         mean = np.zeros(X.shape[1])
         square = np.zeros(X.shape[1])
         mass = weights.sum()
@@ -94,8 +125,19 @@ class InputScaler:
         variance = np.maximum(square - mean**2, 0.0)
         return cls(center + mean, variance, float(mass))
 
+    def update(self, X: Array, weights: Array) -> InputScaler:
+        """Combine with the statistics of further rows.
+
+        Fewer of them than there were cannot tell what is gross by themselves: they are
+        bounded by what is known.
+        """
+        if weights.sum() < self.mass:
+            reach = CLIP * self.scale
+            X = np.clip(X, self.mean - reach, self.mean + reach)
+        return self.merge(self.fit(X, weights))
+
     def merge(self, other: InputScaler) -> InputScaler:
-        """Combine with the statistics of further rows."""
+        """Combine two parts of a table."""
         total = self.mass + other.mass
         part = other.mass / total
         gap = other.mean - self.mean
@@ -162,8 +204,8 @@ class TargetScaler:
     """Median and median absolute deviation of each target.
 
     Both withstand corruption of nearly half the rows, where mean and maximum fall to
-    one. Where more than half the targets are equal the mean absolute deviation steps
-    in, then 1.
+    one. Where more than half the targets are equal the deviations of the others count
+    alone, and 1 where there are none.
 
     Attributes
     ----------
@@ -178,12 +220,8 @@ class TargetScaler:
         """Estimate from targets (n, n_outputs) with positive weights (n,)."""
         center = weighted_quantile(y, 0.5, weights)[0].astype(np.float64)
         away = np.abs(y - center)
-        scale = 1.4826 * weighted_quantile(away, 0.5, weights)[0]
-        # averaged after division by the maximum: sums of huge numbers overflow
-        largest = np.where(away.max(0) > 0, away.max(0), 1.0)
-        mean = largest * np.average(away / largest, axis=0, weights=weights)
-        scale = np.where(scale > 0, scale, np.where(mean > 0, mean, 1.0))
-        return cls(center, scale)
+        scale = robust_spread(away, weights)
+        return cls(center, np.where(scale > 0, scale, 1.0))
 
     def transform(self, y: Array) -> Array:
         """Scale targets; those beyond 1e12 scales are moved there."""

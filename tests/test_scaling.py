@@ -138,6 +138,24 @@ def test_input_scaling_does_not_care_about_units(scale):
     assert np.isfinite(got).all()
 
 
+def test_tables_of_two_kinds_in_turns_are_scaled_like_shuffled_ones():
+    """A large table's fences come from some of its rows, not all of a kind."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(8000, 1))
+    X[::2] += 1000
+    scaler = InputScaler.fit(X, ones(8000))
+    assert scaler.mean[0] == pytest.approx(500, rel=0.01)
+    assert scaler.scale[0] == pytest.approx(500, rel=0.01)
+    assert np.ptp(scaler.transform(X[1::2])) > 0
+
+
+@pytest.mark.parametrize("scale", [1e160, 1e300])
+def test_numbers_whose_squares_are_none_are_scaled_to_numbers(scale):
+    X = scale * np.random.default_rng(0).normal(size=(50, 2))
+    scaler = InputScaler.fit(X, ones(50))
+    assert np.isfinite(scaler.transform(X)).all() and np.isfinite(scaler.scale).all()
+
+
 def test_a_single_row_can_be_scaled():
     X = np.array([[3.0, -2.0]])
     assert_array_equal(InputScaler.fit(X, ones(1)).transform(X), [[0.0, 0.0]])
@@ -229,7 +247,8 @@ def test_mostly_equal_targets_have_a_scale(other):
     y[:10] = other
     scaler = fit_targets(y)
     assert np.isfinite(scaler.scale).all() and (scaler.scale > 0).all()
-    assert_allclose(scaler.transform(y[:, None])[:10], 5.0)
+    # the deviation of those that differ: one alike is .67 of it away
+    assert_allclose(scaler.transform(y[:, None])[:10], 1 / 1.4826)
 
 
 def test_targets_are_scaled_column_by_column():
@@ -238,3 +257,30 @@ def test_targets_are_scaled_column_by_column():
     for j in range(2):
         alone = fit_targets(y[:, j])
         assert both.center[j] == alone.center and both.scale[j] == alone.scale
+
+
+@pytest.mark.parametrize("gross", [1e3, 1e8, 1e300])
+def test_gross_values_among_the_few_that_differ_move_no_scale(gross):
+    """A zero-inflated target, and a rare indicator among the inputs."""
+    rng = np.random.default_rng(12)
+    y = np.where(rng.random(400) < 0.6, 0.0, np.exp(rng.normal(size=400)))[:, None]
+    clean = fit_targets(y)
+    y[::20] = gross
+    assert fit_targets(y).scale == pytest.approx(clean.scale, rel=0.5)
+    X = (rng.random((400, 1)) < 0.08).astype(float)
+    clean = InputScaler.fit(X, ones(400))
+    X[0] = gross
+    assert InputScaler.fit(X, ones(400)).scale == pytest.approx(clean.scale, rel=0.7)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize("gross", [1e6, 1e300])
+def test_a_small_part_cannot_move_what_many_rows_say(n, gross):
+    rng = np.random.default_rng(13)
+    scaler = InputScaler.fit(rng.normal(size=(1000, 2)), ones(1000))
+    part = rng.normal(size=(n, 2))
+    part[0] = gross
+    moved = scaler.update(part, ones(n))
+    assert_allclose(moved.mean, scaler.mean, atol=0.02)
+    assert_allclose(moved.scale, scaler.scale, rtol=0.1)
+    assert moved.mass == 1000 + n
