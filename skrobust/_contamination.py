@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._keys import row_keys
-from ._scaling import weighted_quantile
+from ._keys import row_keys, unit_keys
+from ._scaling import robust_spread, weighted_quantile
 
 Array = NDArray[Any]
 
 EPSILON = 0.1  # what training leaves out where nothing is known of contamination
+REPEATS = 16  # repetitions of each row, on average, beyond which rows are not split
 ROUNDING = {8: 1e-9, 4: 1e-5}  # by bytes of a number: what may be mere rounding
 
 
@@ -79,6 +80,7 @@ def automatic_threshold(
 ) -> float:
     """Return the median score minus three robust standard deviations.
 
+    Where more than half of the scores are equal, the deviation is that of the others.
     Follows any shift and scaling of the scores, so errors, log densities and sums of
     standardised losses are judged alike.
 
@@ -89,27 +91,41 @@ def automatic_threshold(
     """
     column = scores[:, None]
     center = weighted_quantile(column, [0.5], weights)
-    spread = 1.4826 * weighted_quantile(np.abs(column - center), [0.5], weights)
+    spread = robust_spread(np.abs(column - center), weights)
     return float((center - np.maximum(3 * spread, rounding * np.abs(center)))[0, 0])
 
 
-def held_out(X: Array, fraction: float) -> NDArray[np.bool_]:
+def held_out(X: Array, weights: Array, fraction: float) -> Array:
     """Choose rows by a hash of their values, about a fraction of them.
 
-    Whether a row is chosen depends on the row alone. So equal rows go together, a
-    weight means repetition, and a row that one call of ``partial_fit`` holds out no
-    other call trains on.
+    Whether a row is chosen depends on the row alone, so a row that one call of
+    ``partial_fit`` holds out no other call trains on. Of equal rows each is drawn for
+    itself: held together, few different ones would be no sample of all. Weights that
+    are whole numbers count as so many equal rows.
 
     Parameters
     ----------
     X : ndarray of shape (n, ...)
+    weights : ndarray of shape (n,)
+        Non-negative.
     fraction : float in [0, 1)
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        What is held out of each row's weight.
     """
     if fraction == 0:
-        return np.zeros(len(X), dtype=bool)
+        return np.zeros(len(X))
     rows = X.reshape(len(X), -1).astype(np.float64, copy=False)
-    chosen = row_keys(rows, np.random.RandomState(0)) < fraction * 2.0**64
-    return chosen & ~chosen.all()
+    counts = (weights > 0).astype(np.int64)
+    whole = (weights == np.round(weights)).all()
+    if whole and weights.sum() <= REPEATS * counts.sum():
+        counts = weights.astype(np.int64)
+    keys = row_keys(rows, np.random.RandomState(0))
+    row, unit = unit_keys(keys, counts)
+    chosen = np.bincount(row, unit < fraction * 2.0**64, len(X))
+    return chosen * (weights / np.maximum(counts, 1))
 
 
 def conformal_p_values(

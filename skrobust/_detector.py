@@ -133,8 +133,16 @@ class DetectorBase(OutlierMixin, NetBase):
         return EPSILON if self.contamination == "auto" else self.contamination
 
     def _prepare(self, X: Array, weights: Array, resume: bool) -> tuple[Array, Array]:
-        self.calibration_mask_ = held_out(X, self.calibration_fraction) & (weights > 0)
-        return X, np.where(self.calibration_mask_, 0.0, weights)
+        self._held_out = held_out(X, weights, self.calibration_fraction)
+        self.calibration_mask_ = self._held_out > 0
+        left = weights - self._held_out
+        if not left.any():
+            raise ValueError(
+                f"calibration_fraction={self.calibration_fraction} leaves none of "
+                f"{np.count_nonzero(weights)} samples to train on. Give more of them "
+                "at once, or a smaller fraction."
+            )
+        return X, left
 
     def _finish(self, X: Array, weights: Array) -> None:
         self._conclude(self._scores(X), weights)
@@ -215,15 +223,16 @@ class DetectorBase(OutlierMixin, NetBase):
         """
         scores = self.score_samples(X)
         out = self.calibration_mask_
-        known, weights = self.training_scores_[out], self._prior[out]
+        known, weights = self.training_scores_[out], self._held_out[out]
         if X_calibration is not None:
             known = self.score_samples(X_calibration)
             weights = np.ones(len(known))
         if len(known) == 0:
             raise ValueError(
                 f"p_values of {type(self).__name__} need rows that training has not "
-                "seen. Set calibration_fraction, for instance to 0.2, and fit again, "
-                "or pass X_calibration."
+                f"seen, but the fit kept none of {len(out)}. Set calibration_fraction, "
+                "for instance to 0.2 or to more where rows are few, and fit again, or "
+                "pass X_calibration."
             )
         return conformal_p_values(scores, known, weights, self._rounding())
 
@@ -235,8 +244,7 @@ class DetectorBase(OutlierMixin, NetBase):
         """
         stack = self._stack
         # a user's network may hold numbers of single precision that it makes itself
-        able = hasattr(stack, "double") and stack.theta.device.type != "mps"
-        return stack.double() if able else stack
+        return stack.double() if hasattr(stack, "double") else stack
 
     def _rounding(self) -> float:
         return ROUNDING[self._precise().theta.element_size()]
@@ -256,8 +264,8 @@ class DetectorBase(OutlierMixin, NetBase):
     def score_samples(self, X: ArrayLike) -> Array:
         """Minus the loss of each row, averaged over the networks.
 
-        Computed in double precision, except by RCA, by networks of your own and on
-        MPS: so a row has one score, whatever rows are scored with it.
+        Computed in double precision, except by RCA and by networks of your own: so a
+        row has one score, whatever rows are scored with it.
 
         Parameters
         ----------

@@ -44,8 +44,8 @@ contamination : float or "auto", default=0.1
 calibration_fraction : float, default=0.0
     Share of the rows that training does not see, in [0, 1), so that `p_values` can
     compare new rows with them. They are chosen by a hash of their values, so their
-    number is not exact. With 0 all rows are trained on, and `p_values` needs
-    calibration rows of your own.""",
+    number is not exact, and of equal rows each for itself. With 0 all rows are
+    trained on, and `p_values` needs calibration rows of your own.""",
     "epsilon_parameter": """
 epsilon : float, default=None
     Share of every batch that training leaves out, in [0, 1): the rows with the
@@ -57,7 +57,7 @@ offset_ : float
 training_scores_ : ndarray of shape (n_samples,)
     ``score_samples`` of the rows given to ``fit``, from which thresholds are read.
 calibration_mask_ : ndarray of shape (n_samples,)
-    Which of them training did not see.""",
+    Of which of them, or of which part of their weight, training saw nothing.""",
     "block_parameters": """
 n_blocks : int, float or 'auto', default='auto'
     Blocks that a batch is cut into, anew in every step; a float in (0, 1] is their
@@ -176,8 +176,9 @@ standardize : bool, default=True
     generous fences, and scaled values are clipped to +-10, so gross values in X do
     little harm.
 device : str or torch.device, default='auto'
-    'auto' is a CUDA GPU if there is one, else Apple's MPS, else the CPU.
+    'auto' is a CUDA GPU if there is one, else the CPU. Apple's MPS cannot be used:
+    it has no double precision.
 dtype : {'auto', 'float32', 'float64'}, default='auto'
-    Precision of the network. 'auto' is that of X (float32 on MPS). float32 X is up
+    Precision of the network. 'auto' is that of X. float32 X is up
     to twice as fast.""",
 }

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CHUNK = 1 << 17  # entries hashed at once: a chunk that stays in the cache
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 _MARKS = 4  # columns looked at before all are hashed
 
 
@@ -51,6 +52,8 @@ def row_keys(
     bits = np.dtype(f"u{X.dtype.itemsize}")
     draws = random_state.randint(0, 2**63 - 1, size=X.shape[1], dtype=np.int64)
     salt = (draws.astype(np.uint64) << np.uint64(1)) | np.uint64(1)
+    # without it a row of zeros would have the key zero, the smallest of all
+    salted = salt[:1] * _ODD if len(salt) else np.zeros(1, np.uint64)
     keys = np.empty(X.shape[0], dtype=np.uint64)
     step = max(1, _CHUNK // max(1, X.shape[1]))
     for start in range(0, X.shape[0], step):
@@ -59,15 +62,41 @@ def row_keys(
         words = part.view(bits).astype(np.uint64)
         # Round numbers have few bits set: spread them before they are added up.
         _mix(words)
-        keys[start : start + step] = np.einsum("ij,j->i", words, salt)
+        keys[start : start + step] = np.einsum("ij,j->i", words, salt) + salted
     _mix(keys)
     return keys
+
+
+def unit_keys(
+    keys: NDArray[np.uint64], counts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """Give a key to each time that a row is given, which equal rows do not share.
+
+    Parameters
+    ----------
+    keys : ndarray of shape (n,)
+        Of the rows, see `row_keys`.
+    counts : ndarray of shape (n,)
+        How often each row is given.
+
+    Returns
+    -------
+    row, key : ndarrays of shape (sum of counts,)
+        Of each time. The keys are the same for a row given twice and two equal rows.
+    """
+    order = np.argsort(keys, kind="stable")
+    row = np.repeat(order, counts[order])
+    of_row = keys[row]
+    number = np.arange(len(row)) - np.searchsorted(of_row, of_row)
+    unit = of_row + number.astype(np.uint64) * _ODD
+    _mix(unit)
+    return row, unit
 
 
 def _mix(words: NDArray[np.uint64]) -> None:
     """Spread the bits of 64-bit words, in place and one to one."""
     words ^= words >> np.uint64(32)
-    words *= np.uint64(0x9E3779B97F4A7C15)
+    words *= _ODD
     words ^= words >> np.uint64(29)
     words *= np.uint64(0xBF58476D1CE4E5B9)
     words ^= words >> np.uint64(32)

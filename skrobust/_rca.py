@@ -246,7 +246,10 @@ class RCAOutlierDetector(DetectorBase):
         words = "None or a tuple of floats in [0, 1), with network='autoencoder'"
         require(self, "capacities", ok, words)
         named = isinstance(self.imputer, str) and self.imputer in ("mean", "median")
-        ok = self.imputer is None or named or hasattr(self.imputer, "fit_transform")
+        fills = hasattr(self.imputer, "fit_transform") and not isinstance(
+            self.imputer, type
+        )
+        ok = self.imputer is None or named or fills
         require(self, "imputer", ok, "None, 'mean', 'median' or a transformer")
 
     # -- missing values ----------------------------------------------------------
@@ -303,9 +306,10 @@ class RCAOutlierDetector(DetectorBase):
 
     def _finish(self, X: Array, weights: Array) -> None:
         losses = self._losses(X)
-        there = (weights > 0) & ~self.calibration_mask_
+        trained = weights - self._held_out
+        there = trained > 0
         if len(losses) > 1:
-            self._loss_scaler = TargetScaler.fit(losses[:, there].T, weights[there])
+            self._loss_scaler = TargetScaler.fit(losses[:, there].T, trained[there])
         self._conclude(self._combine(losses), weights)
 
     def _losses(self, X: Array) -> Array:
