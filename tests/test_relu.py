@@ -287,3 +287,23 @@ def test_score_is_highest_at_the_truth_and_bounded_in_outliers():
     spoiled = X[:100].copy()
     spoiled[:, 0] = 1e6
     assert model.score(spoiled) > -50.0 > -model.outlier_score_samples(spoiled).max()
+
+
+@pytest.mark.parametrize("solver", ["likelihood", "newton", "gd"])
+@pytest.mark.parametrize("gross", [1e150, 1e200, 1e300])
+def test_rows_whose_squares_are_no_numbers_are_outliers_like_others(solver, gross):
+    X = make_relu_distribution(400, 3, random_state=0)[0]
+    X[0] = gross
+    model = ReLUDistributionEstimator(solver=solver).fit(X)
+    for found in (model.covariance_, model.bias_, model.outlier_score_samples(X)):
+        assert np.isfinite(found).all()
+    assert np.isfinite(model.score_samples(X)).all()
+    assert model.outlier_score_samples(X).argmax() == 0
+
+
+def test_a_weight_may_be_one_number():
+    X = make_relu_distribution(100, 3, random_state=0)[0]
+    one, none = (
+        ReLUDistributionEstimator().fit(X, sample_weight=w) for w in (2.0, None)
+    )
+    np.testing.assert_allclose(one.covariance_, none.covariance_, rtol=1e-6)

@@ -24,7 +24,8 @@ from .fit import (
     fit_by_likelihood,
     fit_by_moments,
 )
-from .score import composite_log_density, joint_log_density
+from .rows import FAR, bounded
+from .score import composite_log_density, joint_log_density, working_scale
 
 _WHOM = (
     "ReLUDistributionEstimator. The output of a ReLU is never negative, so such rows "
@@ -202,7 +203,7 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
         used = weights > 0
         rows = X if used.all() else X[used]
         live, constant, filled = column_constants(rows, weights[used])
-        columns = rows if live.all() else rows[:, live]
+        columns = bounded(rows if live.all() else rows[:, live])
         fitted = self._fit_columns(columns, weights[used], filled[live])
         self._store(fitted, live, constant, used)
         if not fitted.converged:
@@ -349,4 +350,5 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         check_non_negative(X, _WHOM)
-        return X
+        scale = working_scale(self.bias_, self.covariance_)
+        return np.minimum(X, self.bias_ + FAR * scale)

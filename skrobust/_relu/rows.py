@@ -11,6 +11,22 @@ from numpy.typing import ArrayLike
 
 from .._keys import row_keys
 
+FAR = 1e30  # typical entries; one further out counts as this far: squares are numbers
+
+
+def bounded(X: np.ndarray) -> np.ndarray:
+    """Move entries beyond `FAR` typical positive ones of their column there.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Non-negative; every column has positive entries.
+    """
+    largest = X.max(axis=0, initial=0.0)
+    typical = np.array([np.median(x[x > 0]) for x in X.T])
+    gross = largest / FAR > typical
+    return np.minimum(X, np.where(gross, FAR * typical, largest)) if gross.any() else X
+
 
 def row_order(X: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
     """Order rows by their `row_keys`; equal rows become neighbours."""
