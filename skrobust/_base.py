@@ -59,7 +59,9 @@ class NetBase(Hooks, FittedNet):
         given = _border.check_weights(sample_weight, len(X))
         X, weights = self._prepare(X, given, resume)
         used = np.flatnonzero(weights)
-        data, w = (X, y), weights[used]
+        metadata = {} if sample_weight is None else {"sample_weight": given}
+        tell = {"estimator": self, "X": X, "y": y, "metadata": metadata}
+        w = weights[used]
         if len(used) < len(weights):  # indexing would copy a memory map
             X, y = X[used], None if y is None else y[used]
         about = self._learn_targets(X, y, w, Call(resume, partial, classes))
@@ -77,12 +79,12 @@ class NetBase(Hooks, FittedNet):
         context.lengths = [] if self._by_change() else None
         size, n_parts = self._batches(X, target, w)
         n_epochs = self._epochs(X, target, size)
-        recipe = self._recipe(len(X), n_epochs, size)
+        recipe = self._recipe(progress.n_epochs, n_epochs, size)
         recipe.n_parts = n_parts
         if partial:  # a stream has no last epoch to slow down for
-            first, n_epochs = recipe.learning_rate(0), 1
-            recipe.learning_rate = lambda epoch: first
-        watch = self._watch(data, progress, held_out, about, n_epochs, partial)
+            rate, n_epochs = recipe.learning_rate(progress.n_epochs), 1
+            recipe.learning_rate = lambda epoch: rate
+        watch = self._watch(tell, progress, held_out, about, n_epochs, partial)
         total, place = w, np.arange(len(w))
         if progress.stack.has_modes and self._keeps_repeats(recipe, X):
             # equal rows share what is drawn for them, like one of their weight
@@ -102,9 +104,10 @@ class NetBase(Hooks, FittedNet):
             final = posterior(progress.stack, rows, recipe, context).mean(0)
         revised = None if rows.revised is None else rows.revised.cpu().numpy()
         self._revised = mark, revised
+        self._stack = progress.stack.compact()
         left = (final.double().cpu().numpy() / total)[place] * w
         self._keep_weights(used, len(weights), w, left)
-        self._finish(data[0], given)
+        self._finish(tell["X"], given)
 
     def _check_arrays(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
         X, y = _border.to_numpy(X), _border.to_numpy(y)
@@ -130,7 +133,7 @@ class NetBase(Hooks, FittedNet):
             raise ValueError(
                 f"early_stopping needs at least 2 samples, got n_samples = {n}."
             )
-        shuffled = torch.randperm(n, generator=order).numpy()
+        shuffled = torch.randperm(n, generator=order, device="cpu").numpy()
         return np.sort(shuffled[n_out:]), np.sort(shuffled[:n_out])
 
     def _begin(
@@ -139,24 +142,25 @@ class NetBase(Hooks, FittedNet):
         """Build networks, optimizer and scaling, or take up the fitted ones."""
         scaler = self._scaler if resume else None
         if self.standardize and X.ndim == 2 and (partial or not resume):
-            fresh = self._input_scaler.fit(X, weights)
-            scaler = fresh if scaler is None else scaler.merge(fresh)
+            kind = self._input_scaler
+            scaler = scaler.update(X, weights) if scaler else kind.fit(X, weights)
         device = _border.pick_device(self.device)
         seed = _border.draw_seed(self.random_state)
         if resume:
             stack, done = self._stack.clone(), self.n_iter_
             design = self._stack_design
-            self._check_networks(design)
+            self._check_networks(self._design(X.shape[1:], n_outputs))
             seed += done  # further epochs must not repeat the first ones' draws
         else:
-            dtype = _border.pick_dtype(self.dtype, X.dtype, device)
+            dtype = _border.pick_dtype(self.dtype, X.dtype)
             design = self._design(X.shape[1:], n_outputs)
             stack = self._build(design, seed, dtype, device)
         optimizer = self._optimizer(stack)
-        # far apart, so that first weights, order and dropout are independent draws
-        order = _border.make_generator(seed + 2**32)
-        stack.generator = _border.make_generator(seed + 2**33, stack.theta.device)
-        progress = Progress(stack, optimizer, scaler, design, order)
+        order = _border.make_generator(seed, stream=_border.ORDER)
+        stack.generator = _border.make_generator(
+            seed, stack.theta.device, _border.DRAWS
+        )
+        progress = Progress(stack, optimizer, scaler, design, order, seed)
         if resume:
             if optimizer.state().keys() == self._optimizer_state.keys():
                 optimizer.load(self._optimizer_state)  # else it is another solver's
@@ -165,15 +169,26 @@ class NetBase(Hooks, FittedNet):
             progress.scores = list(getattr(self, "validation_scores_", []))
         return progress
 
-    def _check_networks(self, design: dict[str, Any]) -> None:
-        """Refuse to go on with fewer or more networks than the method now needs."""
-        known = design.get("n_networks")
-        wanted = known and self._networks()
-        if wanted != known:
+    def _check_networks(self, wanted: dict[str, Any]) -> None:
+        """Refuse to go on with networks of another kind than the method now needs.
+
+        Their inner layers may be what they were, whatever parameters say of them now.
+        """
+        name, known = type(self).__name__, self._stack_design
+        number = known.get("n_networks")
+        if number != wanted.get("n_networks"):
             raise ValueError(
-                f"{type(self).__name__} has {known} fitted networks to go on with, "
-                f"but its parameters now ask for {wanted}. Set warm_start=False to "
-                "begin anew."
+                f"{name} has {number} fitted networks to go on with, but its "
+                f"parameters now ask for {wanted['n_networks']}. Set warm_start=False "
+                "to begin anew."
+            )
+        named = [isinstance(d.get("network"), str) for d in (known, wanted)]
+        ends = [d.get("sizes", ())[-1:] for d in (known, wanted)]
+        closed = [d.get("closed_form") for d in (known, wanted)]
+        if any(a != b for a, b in (named, ends, closed)):
+            raise ValueError(
+                f"{name} has fitted networks of another kind than its parameters now "
+                "ask for. Set warm_start=False to begin anew."
             )
 
     def _design(self, row_shape: tuple[int, ...], n_outputs: int) -> dict[str, Any]:
@@ -193,16 +208,20 @@ class NetBase(Hooks, FittedNet):
             return Adam(stack.theta)
         return SGD(stack.theta, self.momentum, self.nesterovs_momentum)
 
-    def _recipe(self, n: int, n_epochs: int, size: int) -> Recipe:
-        lr, end = self.learning_rate_init, n_epochs
+    def _recipe(self, first: int, n_epochs: int, size: int) -> Recipe:
+        """Say how to train for so many epochs, of which ``first`` is the number."""
+        lr = self.learning_rate_init
 
         def step_size(epoch: int) -> float:
             if self.learning_rate == "constant":
                 return lr
-            return lr * 0.5 * (1 + np.cos(np.pi * (epoch % end) / end))
+            return lr * 0.5 * (1 + np.cos(np.pi * (epoch - first) / n_epochs))
 
         steps = self._bound(self._steps_within(n_epochs))
-        decays = self.alpha, self.weight_decay, self.clip_norm
+        clip_norm = self.clip_norm
+        if clip_norm == "auto":
+            clip_norm = 1.0 if self._clips() else None
+        decays = self.alpha, self.weight_decay, clip_norm
         return Recipe(steps, size, step_size, *decays)
 
     def _bound(self, steps: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -217,7 +236,8 @@ class NetBase(Hooks, FittedNet):
         progress.n_restarts += 1
         stack, rate = progress.stack, recipe.learning_rate
         theta = stack.theta
-        seed = progress.order.initial_seed() % 2**32 + 2**34 * progress.n_restarts
+        stream = _border.RESTARTS + progress.n_restarts
+        seed = _border.stream_seed(progress.seed, stream)
         fresh = self._build(progress.design, seed, theta.dtype, theta.device)
         for old, new in zip(stack.memory(), fresh.memory(), strict=True):
             old.copy_(new)
@@ -251,6 +271,11 @@ class NetBase(Hooks, FittedNet):
             y = torch.as_tensor(target, device=device)
             y = y.to(dtype) if y.is_floating_point() else y
         weights = torch.as_tensor(weights, dtype=dtype, device=device)
+        if not ((weights > 0) & weights.isfinite()).all():
+            raise ValueError(
+                f"sample_weight holds numbers too small or too large for {dtype}, in "
+                "which X is trained on. Scale the weights, or set dtype='float64'."
+            )
         n_classes = 0 if y is None or y.is_floating_point() else stack.n_outputs
         keys = None
         by_order = any(s.by_order for s in reweighting(recipe))
@@ -282,7 +307,7 @@ class NetBase(Hooks, FittedNet):
 
     def _watch(
         self,
-        data: tuple[Any, Any],
+        tell: dict[str, Any],
         progress: Progress,
         held_out: Any,
         about: dict[str, Any],
@@ -305,7 +330,7 @@ class NetBase(Hooks, FittedNet):
             callbacks=Silence()
             if partial
             else self._init_callback_context(max_subtasks=n_epochs),
-            tell={"estimator": self, "X": data[0], "y": data[1]},
+            tell=tell,
             attributes=lambda: self._attributes(progress.frozen(), about),
             verbose=bool(self.verbose),
         )

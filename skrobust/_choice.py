@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from ._batch import Rows
-from ._border import make_generator
+from ._blocks import count_rows
+from ._border import DRAWS, ORDER, make_generator
 from ._compat import Silence
 from ._keys import row_keys
 from ._progress import Progress, Watch, run_epochs
@@ -40,6 +41,18 @@ class Choosing:
         """Return the steps; a setting is a number or a tensor (n_networks, 1)."""
         raise NotImplementedError
 
+    def _usually(self, given: dict[str, Any]) -> dict[str, float]:
+        """Return what settings are where nothing is tried."""
+        return self._usual
+
+    def _sound(self, found: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+        """Whether each candidate may be picked (K,); the first one always may.
+
+        ``found`` (K, n) is how near each came to the rows' targets, which have shares
+        of the mass.
+        """
+        return torch.ones(len(found), dtype=torch.bool)
+
     def _nearness(self, outputs: torch.Tensor, targets: Any) -> torch.Tensor:
         """How near outputs are to targets (n, n_outputs), (K, n), higher is nearer."""
         raise NotImplementedError
@@ -54,12 +67,13 @@ class Choosing:
         """Settle on what is 'auto' before training starts."""
         given = {name: getattr(self, name) for name in self._usual}
         auto = [name for name, value in given.items() if isinstance(value, str)]
-        settled = given | {name: self._usual[name] for name in auto}
+        usual = self._usually(given)
+        settled = given | {name: usual[name] for name in auto}
         if progress.n_epochs:  # a fit that goes on keeps to what it chose
             settled |= {name: getattr(self, f"{name}_") for name in auto}
         elif next(iter(given)) in auto and not partial:
-            half = halves(X, rows.weights, progress.order.initial_seed())
-            if float(rows.weights.sum()) >= FEWEST and 0 < half.sum() < len(half):
+            half = halves(X, rows.weights, progress.seed)
+            if count_rows(rows.weights) >= FEWEST and 0 < half.sum() < len(half):
                 settled |= self._choose(auto, half, rows, progress, recipe)
         for name, value in settled.items():
             setattr(self, f"{name}_", value)
@@ -83,7 +97,7 @@ class Choosing:
         tried = list(dict.fromkeys(tuple(t[i] for i in open_to) for t in self._tried))
         columns = progress.stack.theta.new_tensor(tried).T[..., None]  # each (K, 1)
         candidates = dict(zip(names, columns, strict=True))
-        total = float(rows.weights.sum())
+        mass = rows.weights.double().sum()
         shown, shares, learned = [], [], 0.0
         for held in (half, ~half):
             known, unseen = rows.part(~held), rows.part(held)
@@ -92,13 +106,15 @@ class Choosing:
             pilot = replace(recipe, batch_size=size)
             stack = self._pilot(candidates, known, progress, pilot)
             shown.append(self._near(stack, unseen))
-            shares.append(unseen.weights.double() / total)
-            seen = self._near(stack, known) @ known.weights.double() / total
+            shares.append(unseen.weights.double() / mass)
+            seen = self._near(stack, known) @ known.weights.double() / mass
             learned += float(seen[0] - shown[-1][0] @ shares[-1])
         found, share = torch.cat(shown, -1), torch.cat(shares)
         margin = 0.0 if learned > self._by_heart else self._margin
-        best = pick(found, share, total, columns[0, :, 0], margin)
-        return dict(zip(names, tried[best], strict=True))
+        sound = self._sound(found, share).nonzero()[:, 0].to(found.device)
+        n_rows, leading = count_rows(rows.weights), columns[0, :, 0]
+        best = pick(found[sound], share, n_rows, leading[sound], margin)
+        return dict(zip(names, tried[int(sound[best])], strict=True))
 
     def _near(self, stack: Any, rows: Rows) -> torch.Tensor:
         """How near each network's outputs are to the rows' targets, (K, n)."""
@@ -117,13 +133,13 @@ class Choosing:
 
         From equal weights and by equal batches they differ by their settings alone.
         """
-        like, seed = progress.stack.theta, progress.order.initial_seed()
+        like, seed = progress.stack.theta, progress.seed
         n_networks = len(next(iter(candidates.values())))
         design = {**progress.design, "n_networks": n_networks}
         stack = self._build(design, seed, like.dtype, like.device)
         stack.theta.view(n_networks, -1)[1:] = stack.theta.view(n_networks, -1)[:1]
-        stack.generator = make_generator(seed, like.device)
-        order = make_generator(seed)
+        stack.generator = make_generator(seed, like.device, DRAWS)
+        order = make_generator(seed, stream=ORDER)
         given = {name: getattr(self, name) for name in self._usual}
         steps = self._bound(self._steps_with(given | candidates))
         watch = Watch(
@@ -136,7 +152,7 @@ class Choosing:
             attributes=dict,
             verbose=False,
         )
-        pilot = Progress(stack, self._optimizer(stack), None, design, order)
+        pilot = Progress(stack, self._optimizer(stack), None, design, order, seed)
         context = Context(self._loss(), 0, stack.generator)
         run_epochs(rows, pilot, replace(recipe, steps=steps), context, watch)
         return stack
@@ -145,19 +161,19 @@ class Choosing:
 def pick(
     found: torch.Tensor,
     share: torch.Tensor,
-    total: float,
+    n_rows: int,
     leading: torch.Tensor,
     margin: float,
 ) -> int:
     """Return the best candidate of the smallest leading setting within the margin.
 
     ``found`` (K, n) are nearnesses, of which only the order within a row counts;
-    rows have shares of a mass ``total``, and the margin is in standard errors.
+    rows have shares of all mass, and the margin is in standard errors.
     """
     ahead = ((found - found[:1]).sign() * share).sum(-1)
     behind = (found[ahead.argmax()] - found).sign().double()
     gap = (behind * share).sum(-1)
-    error = (((behind - gap[:, None]).square() * share).sum(-1) / total).sqrt()
+    error = (((behind - gap[:, None]).square() * share).sum(-1) / n_rows).sqrt()
     smallest = leading[gap <= margin * error].min()
     return int(ahead.masked_fill(leading != smallest, -torch.inf).argmax())
 

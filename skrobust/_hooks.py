@@ -55,6 +55,10 @@ class Hooks:
     def _steps(self) -> tuple[Any, ...]:
         return tuple(self.steps)
 
+    def _clips(self) -> bool:
+        """Whether gradients are clipped where ``clip_norm`` is "auto"."""
+        return False
+
     def _epochs(self, X: Array, target: Any, size: int) -> int:
         """Largest number of epochs, in batches of this size."""
         return self.max_iter

@@ -9,7 +9,6 @@ from ._documented import documented
 from ._params import keep, require_among, require_bool, require_count, require_number
 from ._regressor import RegressorBase
 from ._score_name import ScoreName, ScoreParameterMixin
-from ._train import Recipe
 from .criteria import CrossEntropy, GradientNorm, Loss, LossLayer
 from .rules import Exchange, Ramp, Trim, chain
 from .steps import Reweight
@@ -278,8 +277,5 @@ class PRLRegressor(_PRL, RegressorBase):
         squares = self.score == "loss" and self.reach is not None
         return self.reach * self.reach if squares else self.reach
 
-    def _recipe(self, n: int, n_epochs: int, size: int) -> Recipe:
-        recipe: Recipe = super()._recipe(n, n_epochs, size)
-        if self.clip_norm == "auto":
-            recipe.clip_norm = 1.0 if self.epsilon else None
-        return recipe
+    def _clips(self) -> bool:
+        return bool(self.epsilon)

@@ -31,6 +31,8 @@ class Progress:
         What the networks were built from.
     order : torch.Generator
         Draws the order of the rows, on the CPU whatever the device.
+    seed : int
+        What all random numbers of the fit come from.
     n_epochs : int
         Epochs done, earlier fits included.
     loss_curve, scores : list of float
@@ -44,6 +46,7 @@ class Progress:
     scaler: InputScaler | None
     design: dict[str, Any]
     order: torch.Generator
+    seed: int
     n_epochs: int = 0
     loss_curve: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
@@ -128,12 +131,12 @@ def _epoch(
 ) -> bool:
     """Train one epoch; return whether it should be the last."""
     context.epoch = progress.n_epochs
-    progress.n_epochs += 1
     if context.lengths is not None:
         context.lengths.clear()
     stack = progress.stack
     batches = drawn(stack, rows, recipe, context, progress.order)
     loss = train_epoch(stack, batches, progress.optimizer, recipe, context)
+    progress.n_epochs += 1  # one that diverged does not count
     progress.loss_curve.append(loss)
     value = -loss
     if watch.validate is not None:
@@ -156,7 +159,7 @@ def _begins_again(progress: Progress, watch: Watch) -> bool:
     """
     happened = (
         "The loss or the weights became infinite or NaN in epoch "
-        f"{progress.n_epochs}: training "
+        f"{progress.n_epochs + 1}: training "
     )
     again = watch.restart()
     if again:

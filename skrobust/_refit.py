@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
@@ -162,6 +163,21 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
         return bool(weights[now < 0.5 * was].sum() > 0.5 * weights.sum())
 
 
+def _chances(model: Any, X: Any) -> Array:
+    """Return a classifier's probabilities, or what its decisions make of them."""
+    if hasattr(model, "predict_proba"):
+        return np.asarray(model.predict_proba(X))
+    if not hasattr(model, "decision_function"):
+        raise ValueError(
+            "The 'estimator' parameter of RejectRefitClassifier must be a classifier "
+            f"with predict_proba or decision_function. Got {model!r} instead."
+        )
+    decision = np.asarray(model.decision_function(X))
+    if decision.ndim == 1:
+        decision = np.column_stack([np.zeros(len(decision)), decision])
+    return softmax(decision, axis=1)
+
+
 class RejectRefitClassifier(ClassifierMixin, TwoStage):
     """Reject labels that cross-fitted models contradict, then train on the rest.
 
@@ -276,7 +292,7 @@ class RejectRefitClassifier(ClassifierMixin, TwoStage):
         return codes, codes, {"classes_": classes}
 
     def _opinion(self, model: Any, X: Any, about: dict[str, Any]) -> Array:
-        chances = model.predict_proba(X)
+        chances = _chances(model, X)
         full = np.zeros((len(chances), len(about["classes_"])))
         full[:, np.searchsorted(about["classes_"], model.classes_)] = chances
         return full

@@ -26,6 +26,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validat
 from . import _border, _rejection
 from ._base import NetBase
 from ._compat import CallbackSupportMixin, with_callbacks
+from ._contamination import in_rows
 from ._params import is_number, require, require_number
 
 Array = NDArray[Any]
@@ -118,7 +119,8 @@ class TwoStage(CallbackSupportMixin, BaseEstimator):
         numbers, kinds, about = self._learn_targets(y, weights)
         splits = self._splits(X, y, (numbers, kinds, weights), params)
         context = self._init_callback_context(max_subtasks=len(splits) + 2)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        told = {"estimator": self, "X": X, "y": y, "metadata": given}
+        context.call_on_fit_task_begin(**told)
         first, final = self._stages()
         models, opinions = [], []
         for inner, outer in splits:
@@ -130,7 +132,7 @@ class TwoStage(CallbackSupportMixin, BaseEstimator):
         scores, rejected = np.zeros(len(y)), np.zeros(len(y), dtype=bool)
         threshold, (seen, opinion) = np.inf, _averaged(splits, opinions, weights)
         if len(seen):
-            w = weights[seen]
+            w = in_rows(weights)[seen]  # windows and thresholds count rows
             scores[seen], threshold = self._judge(opinion, numbers[seen], w)
             rejected[seen] = _rejection.reject(
                 scores[seen], w, kinds[seen], threshold, self.max_rejected
@@ -148,11 +150,16 @@ class TwoStage(CallbackSupportMixin, BaseEstimator):
         kept = (weights > 0) & ~rejected
         task, rows = context.subcontext(task_name="refit"), np.flatnonzero(kept)
         model = self._train(task, final, X, y, rows, params.final_estimator.fit)
-        vars(self).update(about)
-        self.estimators_, self.final_estimator_ = models, model
-        self.outlier_score_, self.threshold_ = scores, threshold
-        self.inlier_mask_ = kept
-        context.call_on_fit_task_end(estimator=self, X=X, y=y)
+        found = {
+            **about,
+            "estimators_": models,
+            "final_estimator_": model,
+            "outlier_score_": scores,
+            "threshold_": threshold,
+            "inlier_mask_": kept,
+        }
+        vars(self).update(found)
+        context.call_on_fit_task_end(**told, reconstruction_attributes=lambda: found)
 
     def _train(
         self, task: Any, stage: Any, X: Any, y: Array, rows: Array, params: Any

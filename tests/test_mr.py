@@ -165,8 +165,7 @@ def test_a_step_size_of_zero_is_plain_training(task, kind, params):
         pytest.skip("no plain twin")
     net = NetClassifier if task == "classification" else NetRegressor
     params = {k: v for k, v in {**SMALL, **params}.items() if k != "every"}
-    extra = {"label_smoothing": 0.0} if task == "classification" else {}
-    ours = kind(0.0, **params, **extra).fit(X, y)
+    ours = kind(0.0, **params).fit(X, y)
     np.testing.assert_allclose(ours._outputs(X), net(**params).fit(X, y)._outputs(X))
     np.testing.assert_allclose(ours.sample_weight_, 1.0)
     assert ours.inlier_mask_.all()
@@ -228,6 +227,39 @@ def test_where_labels_are_learned_by_heart_rows_are_reweighted():
     assert model.eta_ > 0
     assert model.sample_weight_[wrong].mean() < 0.2
     assert model.inlier_mask_[wrong].mean() < 0.2
+
+
+@pytest.mark.parametrize("unit", [1 / 600, 0.5, 1e6])
+def test_the_choice_does_not_depend_on_the_unit_of_weights(unit):
+    X, truth = load_digits(return_X_y=True)
+    X, truth = X[:600].astype(np.float32), truth[:600]
+    y, wrong = symmetric(truth, 0.4, random_state=0)
+    model = MRClassifier(**AUTO).fit(X, y, sample_weight=np.full(600, unit))
+    assert model.eta_ > 0
+    assert model.sample_weight_[wrong].mean() < 0.3 * unit
+
+
+def test_gross_targets_do_not_throw_the_first_epochs_off():
+    """Before weights tell rows apart: all would look wrong, and weights collapse."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    y = X @ [1.0, -2.0, 0.5]
+    wrong = rng.random(400) < 0.1
+    y[wrong] = 1e5 * (1 + rng.random(wrong.sum()))
+    model = MRRegressor(hidden_layer_sizes=(64,), random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(X, y)
+    assert model.score(X[~wrong], y[~wrong]) > 0.9
+    assert not model.inlier_mask_[wrong].any()
+
+
+def test_a_kind_of_rows_that_plain_training_meets_is_not_given_up():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 3))
+    y = np.where(X[:, 0] > 0.8, 100.0, 0.0) + X[:, 1]
+    model = MRRegressor(random_state=0).fit(X, y)
+    assert model.eta_ == 0 and model.score(X, y) > 0.9
 
 
 def test_where_reweighting_only_hurts_it_is_left():

@@ -5,16 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sklearn
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import make_column_transformer
+from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import HuberRegressor, LinearRegression, LogisticRegression
+from sklearn.linear_model import (
+    HuberRegressor,
+    LinearRegression,
+    LogisticRegression,
+    RidgeClassifier,
+)
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, RepeatedKFold
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import get_tags
 
@@ -429,6 +436,55 @@ def test_callbacks_hear_of_both_stages_and_of_the_epochs_inside():
     epochs = [name for name, task in listener.begun if task == "epoch"]
     assert len(epochs) == 3 * 4 and set(epochs) == {"NetRegressor"}
     assert listener.begun[0][0] == "RejectRefitRegressor"
+
+
+def test_monitors_score_the_fitted_estimator():
+    callback = pytest.importorskip("sklearn.callback")
+    X, y = lines(40)
+    monitor = callback.ScoringMonitor(scoring="r2")
+    model = RejectRefitRegressor(HuberRegressor(), LinearRegression())
+    model.set_callbacks(monitor).fit(X, y)
+    assert np.isclose(monitor.get_logs().data[-1]["r2"], model.score(X, y))
+
+
+@pytest.mark.parametrize("first", [LinearSVC(), RidgeClassifier()])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_first_stages_may_have_decisions_and_no_probabilities(first, n_classes):
+    X, truth = make_blobs(300, centers=n_classes, cluster_std=0.5, random_state=1)
+    y, wrong = symmetric(truth, 0.2, random_state=0)
+    model = RejectRefitClassifier(first, LogisticRegression()).fit(X, y)
+    kept = model.inlier_mask_
+    assert kept[wrong].mean() < 0.2 < 0.8 < kept[~wrong].mean()
+
+
+class Mute(ClassifierMixin, BaseEstimator):
+    """A classifier that says no more than a class."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.classes_[0])
+
+
+def test_a_first_stage_without_opinions_is_refused():
+    X, y = make_blobs(60, random_state=1)
+    with pytest.raises(ValueError, match="predict_proba or decision_function"):
+        RejectRefitClassifier(Mute()).fit(X, y)
+
+
+@pytest.mark.parametrize("unit", [1 / 120, 0.3])
+def test_the_unit_of_weights_that_are_no_counts_does_not_matter(unit):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0, 4, size=(400, 1))
+    y = 10 * X[:, 0] + X[:, 0] ** 2 * rng.normal(size=400)
+    y[::20] += 60
+    model = RejectRefitRegressor(HuberRegressor(), LinearRegression(), random_state=0)
+    plain = clone(model).fit(X, y)
+    other = model.fit(X, y, sample_weight=np.full(400, unit))
+    assert other.threshold_ == pytest.approx(plain.threshold_, rel=0.05)
+    assert (other.inlier_mask_ == plain.inlier_mask_).mean() > 0.99
 
 
 @pytest.fixture
