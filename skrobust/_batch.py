@@ -223,14 +223,14 @@ class Rows:
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """Yield all rows in their own order, ``size`` at a time."""
-        for index in torch.arange(self.n).split(size):
+        for index in torch.arange(self.n, device="cpu").split(size):
             yield self.take(index)
 
     def _shuffled(self, generator: torch.Generator) -> Tensor:
         """Return the rows in random order, which equal rows share if there are keys."""
         if self.keys is None:
-            return torch.randperm(self.n, generator=generator)
-        salt = torch.randint(-(2**62), 2**62, (1,), generator=generator)
+            return torch.randperm(self.n, generator=generator, device="cpu")
+        salt = torch.randint(-(2**62), 2**62, (1,), generator=generator, device="cpu")
         # integer products wrap: one round of a hash's finish
         mixed = (self.keys ^ salt) * -7046029254386353131
         mixed = (mixed ^ (mixed >> 29)) * -4658895280553007687
@@ -246,7 +246,7 @@ class Rows:
         """
         n_batches = self.n_batches(batch_size)
         if n_batches == 1 and self.keys is None:
-            yield self.take(torch.arange(self.n))
+            yield self.take(torch.arange(self.n, device="cpu"))
             return
         order = self._shuffled(generator)
         if n_batches == 1:

@@ -35,7 +35,7 @@ def central(n_central: int | float, n_blocks: int) -> tuple[int, int]:
 @lru_cache(maxsize=256)
 def _even(n: int, n_blocks: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Block of each of n rows, and rows of each block: equal to one row."""
-    cuts = torch.arange(n_blocks + 1, dtype=torch.float64)
+    cuts = torch.arange(n_blocks + 1, dtype=torch.float64, device="cpu")
     cuts = (cuts * (n / n_blocks)).round().long()
     sizes = cuts.diff()
     return torch.repeat_interleave(sizes), sizes.to(dtype)

@@ -17,6 +17,10 @@ from ._keys import row_keys
 # Work of one batch (multiply-adds) above which more than one thread pays
 _WORK_FOR_THREADS = 2**27
 
+# random numbers of a fit, beside its first weights: of the rows' order, and of what
+# networks and steps draw; restarts take the streams after these
+ORDER, DRAWS, RESTARTS = 1, 2, 3
+
 _thread_lock = threading.Lock()
 _here = threading.local()
 _thread_users = 0
@@ -26,6 +30,8 @@ _thread_count = 1
 def to_numpy(data: Any) -> Any:
     """Bring torch tensors, wherever they live, to NumPy; leave the rest alone."""
     if isinstance(data, torch.Tensor):
+        # NumPy has no bfloat16
+        data = data.float() if data.dtype == torch.bfloat16 else data
         return data.detach().cpu().numpy()
     return data
 
@@ -65,30 +71,30 @@ def target_keys(X: NDArray[Any], target: NDArray[Any] | None) -> NDArray[np.int6
 
 
 def pick_device(device: str | torch.device) -> torch.device:
-    """Resolve ``device``; "auto" is CUDA, then MPS, then the CPU."""
+    """Resolve ``device``; "auto" is CUDA, else the CPU.
+
+    A device must have double precision, which weights and scores are held in. Apple's
+    MPS has none.
+    """
     if isinstance(device, str) and device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        if torch.backends.mps.is_available():
-            return torch.device("mps")
-        return torch.device("cpu")
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-        torch.zeros(1, device=chosen).cpu()
+        torch.zeros(1, dtype=torch.float64, device=chosen).cpu()
     except Exception as error:  # torch raises a different kind for every device
         raise ValueError(
-            f"The 'device' parameter must be 'auto' or a device torch can use here. "
-            f"Got {device!r} instead: {str(error).splitlines()[0]}"
+            "The 'device' parameter must be 'auto' or a device with double precision "
+            f"that torch can use here. Got {device!r} instead: "
+            f"{str(error).splitlines()[0]}"
         ) from error
     return chosen
 
 
-def pick_dtype(dtype: str, like: np.dtype[Any], device: torch.device) -> torch.dtype:
-    """Resolve ``dtype``; "auto" follows X, except on MPS, which has no float64."""
+def pick_dtype(dtype: str, like: np.dtype[Any]) -> torch.dtype:
+    """Resolve ``dtype``; "auto" follows X."""
     known = {"float32": torch.float32, "float64": torch.float64}
     if dtype == "auto":
-        double = like == np.float64 and device.type != "mps"
-        return torch.float64 if double else torch.float32
+        return torch.float64 if like == np.float64 else torch.float32
     if dtype not in known:
         raise ValueError(
             "The 'dtype' parameter must be a str among {'auto', 'float32', 'float64'}."
@@ -102,11 +108,27 @@ def draw_seed(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-def make_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a generator of our own; the global ones are never touched."""
+def make_generator(
+    seed: int, device: torch.device | str = "cpu", stream: int = 0
+) -> torch.Generator:
+    """Return a generator of our own; the global ones are never touched.
+
+    Streams of one seed are independent of each other.
+    """
     device = torch.device(device)
     place = device if device.type == "cuda" else "cpu"
-    return torch.Generator(place).manual_seed(seed)
+    return torch.Generator(place).manual_seed(stream_seed(seed, stream))
+
+
+def stream_seed(seed: int, stream: int) -> int:
+    """Return the seed of one of many independent streams; stream 0 is the seed's own.
+
+    On a CPU torch looks at no more than the last 32 bits of a seed, so that seeds
+    2**32 apart would give the same numbers.
+    """
+    if stream == 0:
+        return seed
+    return int(np.random.SeedSequence((seed, stream)).generate_state(1)[0])
 
 
 @contextmanager

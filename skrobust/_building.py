@@ -56,7 +56,7 @@ def to_tensor(X: Array, scaler: InputScaler | None, stack: Any) -> torch.Tensor:
     """Scale rows and move them to the stack."""
     # unscaled values beyond 1e12 would overflow inside the network
     X = np.clip(X, -FAR, FAR) if scaler is None else scaler.transform(X)
-    return torch.tensor(X, dtype=stack.theta.dtype).to(stack.theta.device)
+    return torch.tensor(X, dtype=stack.theta.dtype, device=stack.theta.device)
 
 
 def merge_equal_rows(

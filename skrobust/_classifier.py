@@ -141,16 +141,22 @@ class ClassifierBase(ClassifierMixin, NetBase):
         self, n: int, target: Array, order: torch.Generator
     ) -> tuple[Array, Array]:
         """Hold out the same fraction of every class, as far as it goes."""
-        shuffled = torch.randperm(n, generator=order).numpy()
+        shuffled = torch.randperm(n, generator=order, device="cpu").numpy()
         by_class = shuffled[np.argsort(target[shuffled], kind="stable")]
         n_out = max(1, round(self.validation_fraction * n))
-        outer = by_class[np.linspace(0, n - 1, n_out).round().astype(int)]
-        inner = np.setdiff1d(np.arange(n), outer)
-        if len(inner) == 0:
+        outer = by_class[((np.arange(n_out) + 0.5) * n / n_out).astype(int)]
+        # the only row of a class is for training
+        left = np.bincount(target) - np.bincount(
+            target[outer], minlength=target.max() + 1
+        )
+        _, first = np.unique(target[outer], return_index=True)
+        outer = np.delete(outer, first[left[target[outer[first]]] == 0])
+        if len(outer) == 0:
             raise ValueError(
-                f"early_stopping needs at least 2 samples, got n_samples = {n}."
+                "early_stopping needs at least 2 samples of a class, got n_samples = "
+                f"{n} of {len(first)} classes or more. Give X_val and y_val instead."
             )
-        return inner, np.sort(outer)
+        return np.setdiff1d(np.arange(n), outer), np.sort(outer)
 
     def _score_outputs(self, outputs: Array, target: Array, weights: Array) -> float:
         right = outputs.mean(0).argmax(1) == target
@@ -199,6 +205,27 @@ class ClassifierBase(ClassifierMixin, NetBase):
         decision = self.decision_function(X)
         index = decision > 0 if decision.ndim == 1 else decision.argmax(1)
         return self.classes_[index.astype(int)]
+
+    def to_module(self) -> torch.nn.Module:
+        """Return scaling and networks as one plain torch module, for serving.
+
+        Returns
+        -------
+        torch.nn.Module
+            On the CPU, in evaluation mode and of its own memory. It maps a tensor
+            (n_samples, n_features) of rows as ``predict`` takes them to
+            probabilities of classes (n_samples, n_classes), in double precision.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from skrobust import NetClassifier
+        >>> X, y = torch.rand(60, 2).numpy(), [0, 1, 2] * 20
+        >>> module = NetClassifier(max_iter=2).fit(X, y).to_module()
+        >>> module(torch.as_tensor(X[:5])).shape
+        torch.Size([5, 3])
+        """
+        return self._served(None)
 
 
 @documented

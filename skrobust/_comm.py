@@ -1,6 +1,6 @@
 """The one place that talks to other processes.
 
-Without a process group every function is the identity. With one, scores are gathered
+For a process by itself every function is the identity. In a group, scores are gathered
 before a rule sees them and gradients are summed after it, so that N processes with
 a part of the rows each compute what one process with all rows would.
 """
@@ -55,8 +55,3 @@ class Group(Alone):
         """Return this process' n entries of a gathered tensor."""
         start = sum(self._lengths(n, tensor.device)[: dist.get_rank()])
         return tensor[..., start : start + n]
-
-
-def current() -> Alone:
-    """Whom this process works with now."""
-    return Group() if dist.is_available() and dist.is_initialized() else Alone()

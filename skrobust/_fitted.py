@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from . import _border
 from ._building import to_tensor
 from ._compat import CallbackSupportMixin
-from ._scaling import BLOCK, InputScaler
+from ._scaling import BLOCK, CLIP, FAR, InputScaler
+from ._served import ServedNet
 
 Array = NDArray[Any]
 
@@ -47,6 +48,13 @@ class FittedNet(CallbackSupportMixin, BaseEstimator):
                 out = out if read is None else read(out, x)
                 blocks.append(out.double().cpu().numpy())
         return np.concatenate(blocks, axis=1)
+
+    def _served(self, targets: Any) -> ServedNet:
+        check_is_fitted(self)
+        scaler = self._scaler
+        inputs = None if scaler is None else (scaler.mean, scaler.scale)
+        bound = FAR if scaler is None else CLIP
+        return ServedNet(self._stack.modules(), inputs, bound, targets)
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether a fit has ended."""
@@ -83,6 +91,6 @@ class FittedNet(CallbackSupportMixin, BaseEstimator):
             device = _border.pick_device(self.device)
         except ValueError:  # fitted on a device that this machine does not have
             device = torch.device("cpu")
-        kind = torch.float32 if device.type == "mps" else getattr(torch, dtype)
+        kind = getattr(torch, dtype)
         self._stack = self._build(self._stack_design, 0, kind, device)
         self._stack.load(arrays)

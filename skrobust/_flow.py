@@ -88,7 +88,7 @@ class FlowStack:
         self._half = -(-n_features // 2)
         self._sizes = (self._half, *hidden, 2 * self._half)
         orders = [
-            torch.randperm(n_features, generator=generator)
+            torch.randperm(n_features, generator=generator, device="cpu")
             for _ in range(0, n_couplings, 2)
         ]
         self._arrange(torch.stack(orders).to(device), n_couplings)
@@ -98,7 +98,9 @@ class FlowStack:
     def _first_weights(self, generator: torch.Generator) -> Tensor:
         """Draw theta: weights, then biases, uniform in +-fan_in^-1/2."""
         weights, biases = self._shapes()
-        drawn = [torch.zeros(s, dtype=torch.float64) for s in weights + biases]
+        drawn = [
+            torch.zeros(s, dtype=torch.float64, device="cpu") for s in weights + biases
+        ]
         for k in range(self.n_networks):
             for i, step in enumerate(self._plan):
                 for j, fan in enumerate((step.read, *self._sizes[1:-1])):
@@ -321,6 +323,9 @@ class FlowStack:
             sizes = torch.linalg.matrix_norm(w.cpu().double(), 2, keepdim=True)
             scale = torch.where(sizes > 0, norm / sizes, 1.0)
             w.mul_((scale if exact else scale.clamp(max=1)).to(w))
+
+    def compact(self) -> FlowStack:
+        return self.clone()
 
     def double(self) -> FlowStack:
         """Return a copy in double precision."""

@@ -28,6 +28,6 @@ class LinearStack(MLPStack):
         sides = [(t * scale).double().cpu().numpy() for t in (rows, targets)]
         for k in range(self.n_networks):
             found = np.linalg.lstsq(sides[0][k], sides[1][k], rcond=None)[0]
-            solution = torch.tensor(found).to(output)
+            solution = torch.as_tensor(found, device="cpu").to(output)
             torch.sub(self._W[0][k], solution[:-1].mT, out=self._gW[0][k])
             torch.sub(self._b[0][k], solution[-1:], out=self._gb[0][k])

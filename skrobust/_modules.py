@@ -25,7 +25,7 @@ def build_modules(factory: Callable[[], nn.Module], n: int, seed: int) -> list[A
     thread-safe.
     """
     with _GLOBAL_RNG, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch's own would seed every GPU
         modules = [factory() for _ in range(n)]
     for module in modules:
         if not isinstance(module, nn.Module):
@@ -112,10 +112,14 @@ class ModuleStack:
     def thinned(self, generator: torch.Generator) -> ModuleStack:
         twin = copy.copy(self)
         twin._modules = copy.deepcopy(self._modules)
-        for module in (m for root in twin._modules for m in list(root.modules())):
-            for name, child in list(module.named_children()):
-                if isinstance(child, _DROPOUTS):
-                    setattr(module, name, _Silenced(child, generator))
+        for root in twin._modules:
+            silenced = {}  # one module may stand in several places
+            for module in list(root.modules()):
+                for name, child in module._modules.items():
+                    if isinstance(child, _DROPOUTS):
+                        known = silenced.setdefault(child, _Silenced(child, generator))
+                        setattr(module, name, known)
+            root.register_forward_pre_hook(_begins(list(silenced.values())))
         return twin
 
     def gradient_norms(self, tape: _ModuleTape, gradient: Tensor) -> Tensor:
@@ -174,6 +178,9 @@ class ModuleStack:
         twin.n_outputs = self.n_outputs
         return twin
 
+    def compact(self) -> ModuleStack:
+        return self
+
     def state(self) -> dict[str, Any]:
         states = [m.state_dict() for m in self._modules]
         arrays = [{k: v.cpu().numpy().copy() for k, v in s.items()} for s in states]
@@ -192,22 +199,37 @@ _DROPOUTS = nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d
 
 
 class _Silenced(nn.Module):
-    """Dropout whose draw is made once, for all rows, in evaluation mode too."""
+    """Dropout whose draw is made once, for all rows, in evaluation mode too.
+
+    A module used several times draws for each use, as it would in training.
+    """
 
     def __init__(self, dropout: Any, generator: torch.Generator):
         super().__init__()
         self.rate, self.generator = dropout.p, generator
         self.by_channel = not isinstance(dropout, nn.Dropout)
-        self.mask: Tensor | None = None
+        self.masks: list[Tensor] = []
+        self.uses = 0  # in this forward pass
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.mask is None:
+        if self.uses == len(self.masks):
             shape = [1, x.shape[1], *[1] * (x.ndim - 2)]
             shape = shape if self.by_channel else [1, *x.shape[1:]]
-            self.mask = x.new_ones(shape)
+            self.masks.append(x.new_ones(shape))
             if self.rate > 0:
-                fill_mask_(self.mask, self.rate, self.generator)
-        return x * self.mask
+                fill_mask_(self.masks[-1], self.rate, self.generator)
+        self.uses += 1
+        return x * self.masks[self.uses - 1]
+
+
+def _begins(silenced: list[_Silenced]) -> Callable[..., None]:
+    """Return a hook that tells a pass from the one before."""
+
+    def hook(module: nn.Module, inputs: Any) -> None:
+        for part in silenced:
+            part.uses = 0
+
+    return hook
 
 
 def _single_mode(module: nn.Module) -> bool:
@@ -233,5 +255,8 @@ def _seeded(generator: torch.Generator | None, x: Tensor) -> Iterator[None]:
     seed = int(torch.randint(2**31, (), generator=generator, **at))
     devices = [x.device] if x.is_cuda else []
     with _GLOBAL_RNG, torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
+        for device in devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield

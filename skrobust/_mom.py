@@ -81,8 +81,8 @@ class _MoM:
     def _by_change(self) -> bool:
         return self.stopping == "change"
 
-    def _recipe(self, n: int, n_epochs: int, size: int) -> Recipe:
-        recipe: Recipe = super()._recipe(n, n_epochs, size)
+    def _recipe(self, first: int, n_epochs: int, size: int) -> Recipe:
+        recipe: Recipe = super()._recipe(first, n_epochs, size)
         recipe.turns = self._networks() > 1
         return recipe
 

@@ -87,5 +87,5 @@ def uniform(
     shape: tuple[int, ...] | torch.Size, fan_in: int, generator: torch.Generator
 ) -> Tensor:
     """Draw uniform numbers in +-fan_in^-1/2."""
-    u = torch.rand(shape, generator=generator, dtype=torch.float64)
+    u = torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu")
     return (2 * u - 1) * fan_in**-0.5

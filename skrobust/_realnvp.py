@@ -115,9 +115,10 @@ class RobustRealNVPDetector(
         that values beyond 5 standard deviations are not clipped but grow with the
         logarithm from there on. So the density of a row of any size is a number.
     device : str or torch.device, default='auto'
-        'auto' is a CUDA GPU if there is one, else Apple's MPS, else the CPU.
+        'auto' is a CUDA GPU if there is one, else the CPU. Apple's MPS cannot be used:
+        it has no double precision.
     dtype : {'auto', 'float32', 'float64'}, default='auto'
-        Precision of training. 'auto' is that of X (float32 on MPS).
+        Precision of training. 'auto' is that of X.
 
     Attributes
     ----------

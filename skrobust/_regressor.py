@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
@@ -159,6 +160,27 @@ class RegressorBase(RegressorMixin, NetBase):
         scaled = self._outputs(X).mean(0)
         y = TargetScaler(self._y_center, self._y_scale).inverse_transform(scaled)
         return y[:, 0] if self._y_flat else y
+
+    def to_module(self) -> torch.nn.Module:
+        """Return scaling and networks as one plain torch module, for serving.
+
+        Returns
+        -------
+        torch.nn.Module
+            On the CPU, in evaluation mode and of its own memory. It maps a tensor
+            (n_samples, n_features) of rows as ``predict`` takes them to
+            predictions (n_samples, n_outputs), in double precision.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from skrobust import NetRegressor
+        >>> X, y = torch.rand(60, 2).numpy(), [0, 1, 2] * 20
+        >>> module = NetRegressor(max_iter=2).fit(X, y).to_module()
+        >>> module(torch.as_tensor(X[:5])).shape
+        torch.Size([5, 1])
+        """
+        return self._served((self._y_center, self._y_scale))
 
     def __sklearn_tags__(self) -> Any:
         """Describe the estimator to scikit-learn."""

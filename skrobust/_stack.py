@@ -86,6 +86,9 @@ class Stack(Protocol):
     def clone(self) -> Stack:
         """Return a copy that further training does not touch."""
 
+    def compact(self) -> Stack:
+        """Return the networks without the memory that batches took."""
+
     def state(self) -> dict[str, Any]:
         """Return parameters and buffers as NumPy arrays."""
 
@@ -303,6 +306,9 @@ class MLPStack:
         twin = copy.copy(self)
         twin._bind(self.theta.clone())
         return twin
+
+    def compact(self) -> MLPStack:
+        return self.clone()
 
     def double(self) -> MLPStack:
         """Return a copy in double precision."""

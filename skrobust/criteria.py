@@ -3,6 +3,12 @@
 A *loss* compares outputs with targets and can be descended. A *score* is anything
 that gives one number a row; every loss is one. Called with a stack of K networks and
 a batch of n rows, both return a tensor of shape (K, n), computed in evaluation mode.
+
+Notes
+-----
+"The PRL paper" is "Provable Robust Learning for Deep Neural Networks under Agnostic
+Corrupted Supervision"; "the DeepMoM paper" is S.-T. Huang and J. Lederer, "DeepMoM:
+Robust Deep Learning With Median-of-Means", 2022.
 """
 
 from __future__ import annotations
@@ -40,7 +46,19 @@ class Score(Protocol):
     """A number a row: ``score(stack, batch)`` returns (K, n)."""
 
     def __call__(self, stack: Any, batch: Batch) -> Tensor:
-        """Rate the rows of a batch."""
+        """Rate the rows of a batch.
+
+        Parameters
+        ----------
+        stack : object
+            The K networks.
+        batch : Batch
+            With the inputs ``x``, the targets ``y`` and the ``weights`` of n rows.
+
+        Returns
+        -------
+        Tensor of shape (K, n)
+        """
 
 
 @dataclass(frozen=True)
@@ -63,13 +81,34 @@ class Loss:
         raise NotImplementedError
 
     def target(self, batch: Batch) -> Any:
-        """Return what the outputs are compared with: ``y``, unless overridden."""
+        """Return what the outputs are compared with: ``y``, unless overridden.
+
+        Parameters
+        ----------
+        batch : Batch
+            With the inputs ``x``, the targets ``y`` and the ``weights`` of n rows.
+
+        Returns
+        -------
+        Tensor
+            With the n rows on its last axis but one.
+        """
         return batch.y
 
     def gradient(self, output: Tensor, target: Any) -> Tensor:
         """Differentiate the losses by the output: (K, n, n_outputs).
 
         The default differentiates ``value`` alone, never the network.
+
+        Parameters
+        ----------
+        output : Tensor of shape (K, n, n_outputs)
+        target : Tensor
+            What `target` returned.
+
+        Returns
+        -------
+        Tensor of shape (K, n, n_outputs)
         """
         with torch.inference_mode(False), torch.enable_grad():
             # clones: tensors made in inference mode cannot enter a graph
@@ -91,6 +130,15 @@ class CrossEntropy(Loss):
 
     Targets are class probabilities of shape (n, n_classes) or (K, n, n_classes):
     one-hot for labels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.criteria import CrossEntropy
+    >>> output = torch.tensor([[[2.0, 0.0], [0.0, 2.0]]])
+    >>> target = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    >>> CrossEntropy().value(output, target)
+    tensor([[0.1269, 2.1269]])
     """
 
     def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
@@ -134,7 +182,15 @@ class BootstrapCrossEntropy(Loss):
 
 @dataclass(frozen=True)
 class SquaredError(Loss):
-    """Squared difference of output and target, averaged over the outputs."""
+    """Squared difference of output and target, averaged over the outputs.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.criteria import SquaredError
+    >>> SquaredError().value(torch.tensor([[[0.0], [3.0]]]), torch.zeros(2, 1))
+    tensor([[0., 9.]])
+    """
 
     def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
         return (output - target).square().mean(-1)
@@ -145,7 +201,15 @@ class SquaredError(Loss):
 
 @dataclass(frozen=True)
 class AbsoluteError(Loss):
-    """Absolute difference of output and target, averaged over the outputs."""
+    """Absolute difference of output and target, averaged over the outputs.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.criteria import AbsoluteError
+    >>> AbsoluteError().value(torch.tensor([[[0.0], [3.0]]]), torch.zeros(2, 1))
+    tensor([[0., 3.]])
+    """
 
     def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
         return (output - target).abs().mean(-1)
@@ -164,6 +228,13 @@ class Huber(Loss):
         Where the two meet, in the units of the target as the network sees it (the
         estimators scale targets robustly to unit spread). With 1.345 a linear model
         keeps 95 % efficiency under normal errors.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.criteria import Huber
+    >>> Huber(1.0).value(torch.tensor([[[0.5], [3.0]]]), torch.zeros(2, 1))
+    tensor([[0.2500, 5.0000]])
     """
 
     delta: float = 1.345
@@ -242,7 +313,7 @@ class LossIncrement:
 
     References
     ----------
-    Paper 000, equation 5.
+    The DeepMoM paper, equation 5.
     """
 
     loss: Loss | None = None
@@ -250,15 +321,23 @@ class LossIncrement:
     def __call__(self, stack: Any, batch: Batch) -> Tensor:
         """Return the increments, (1, n)."""
         assert self.loss is not None, "not bound to a loss"
-        output, target = batch.tape(stack).output, self.loss.target(batch)
-        if output.device.type != "mps":
-            output = output.double()
-            target = target.double() if isinstance(target, Tensor) else target
+        output, target = batch.tape(stack).output.double(), self.loss.target(batch)
+        target = target.double() if isinstance(target, Tensor) else target
         losses = self.loss.value(output, target)
         return losses[:1] - losses[-1:]
 
     def bound(self, loss: Loss) -> LossIncrement:
-        """Return the score with its loss filled in."""
+        """Return the score with its loss filled in.
+
+        Parameters
+        ----------
+        loss : Loss
+            Taken where the score has none of its own.
+
+        Returns
+        -------
+        LossIncrement
+        """
         return self if self.loss is not None else LossIncrement(loss)
 
 
@@ -274,12 +353,21 @@ class LossLayer:
     """Norm of the loss's derivative by the network's output: PRL(L)'s score.
 
     For soft-max cross entropy it is ``|softmax - one_hot|``, for squared error a
-    monotone function of the loss itself (paper 001, Algorithm 3 and section 3.3).
+    monotone function of the loss itself (the PRL paper, Algorithm 3 and section 3.3).
 
     Parameters
     ----------
     loss : Loss, default=None
         None: the loss that training descends.
+
+    Examples
+    --------
+    >>> from skrobust import NetRegressor
+    >>> from skrobust.criteria import LossLayer
+    >>> from skrobust.rules import Trim
+    >>> from skrobust.steps import Reweight
+    >>> NetRegressor(steps=(Reweight(Trim(0.2), LossLayer()),)).steps[0].score
+    LossLayer(loss=None)
     """
 
     loss: Loss | None = None
@@ -289,7 +377,17 @@ class LossLayer:
         return _worst_if_unsound(norms, stack, batch, self.loss)
 
     def bound(self, loss: Loss) -> LossLayer:
-        """Return the score with its loss filled in."""
+        """Return the score with its loss filled in.
+
+        Parameters
+        ----------
+        loss : Loss
+            Taken where the score has none of its own.
+
+        Returns
+        -------
+        LossLayer
+        """
         return self if self.loss is not None else LossLayer(loss)
 
 
@@ -298,12 +396,21 @@ class GradientNorm:
     """Norm of the loss's derivative by all parameters: PRL(G)'s score.
 
     Exact for linear and convolution layers without per-row gradients; other layers
-    of a user's own network cost one gradient a row (paper 001, Algorithm 2).
+    of a user's own network cost one gradient a row (the PRL paper, Algorithm 2).
 
     Parameters
     ----------
     loss : Loss, default=None
         None: the loss that training descends.
+
+    Examples
+    --------
+    >>> from skrobust import NetRegressor
+    >>> from skrobust.criteria import GradientNorm
+    >>> from skrobust.rules import Trim
+    >>> from skrobust.steps import Reweight
+    >>> NetRegressor(steps=(Reweight(Trim(0.2), GradientNorm()),)).steps[0].score
+    GradientNorm(loss=None)
     """
 
     loss: Loss | None = None
@@ -314,13 +421,32 @@ class GradientNorm:
         return _worst_if_unsound(norms, stack, batch, self.loss)
 
     def bound(self, loss: Loss) -> GradientNorm:
-        """Return the score with its loss filled in."""
+        """Return the score with its loss filled in.
+
+        Parameters
+        ----------
+        loss : Loss
+            Taken where the score has none of its own.
+
+        Returns
+        -------
+        GradientNorm
+        """
         return self if self.loss is not None else GradientNorm(loss)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The predicted class, as a number: what `rules.Disagreement` compares."""
+    """The predicted class, as a number: what `rules.Disagreement` compares.
+
+    Examples
+    --------
+    >>> from skrobust.criteria import Prediction
+    >>> from skrobust.rules import Disagreement
+    >>> from skrobust.steps import Reweight
+    >>> Reweight(Disagreement(), Prediction()).score
+    Prediction()
+    """
 
     def __call__(self, stack: Any, batch: Batch) -> Tensor:  # noqa: D102
         output = batch.tape(stack).output

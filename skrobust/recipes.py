@@ -16,11 +16,14 @@ there are for a task, ready for a loop.
 
 References
 ----------
-Paper 001: "Provable Robust Learning for Deep Neural Networks under Agnostic
-Corrupted Supervision", section 6. Paper 002: B. Liu, "Robust Learning of Deep Neural
-Networks under Data Corruption", dissertation, 2022, section 4.4. Paper 004:
-"Multiplicative Reweighting for Robust Neural Network Optimization", section 5. They
-compare these methods, for the tasks that each recipe names.
+These texts compare the methods, for the tasks that each recipe names:
+
+- the PRL paper: "Provable Robust Learning for Deep Neural Networks under Agnostic
+  Corrupted Supervision", section 6;
+- B. Liu's dissertation: "Robust Learning of Deep Neural Networks under Data
+  Corruption", 2022, section 4.4;
+- the MR paper: N. Bar, T. Koren and R. Giryes, "Multiplicative Reweighting for Robust
+  Neural Network Optimization", 2024, section 5.
 """
 
 from __future__ import annotations
@@ -279,7 +282,7 @@ def mixup(task: str = "classification", *, alpha: float = 1.0, **params: Any) ->
     ----------
     {task}
     alpha : float, default=1.0
-        Shares are drawn from Beta(alpha, alpha). Paper 004 takes 1 with the solver
+        Shares are drawn from Beta(alpha, alpha). The MR paper takes 1 with the solver
         'sgd' and 0.5 with 'adam'.
     {net}
 
@@ -451,7 +454,8 @@ def self_paced(
     References
     ----------
     M. P. Kumar, B. Packer and D. Koller, "Self-Paced Learning for Latent Variable
-    Models", 2010, in the form of papers 001 and 002: a fraction and not a threshold.
+    Models", 2010, in the form of the PRL paper and B. Liu's dissertation: a fraction
+    and not a threshold.
 
     Examples
     --------
@@ -502,7 +506,8 @@ def prl_l(task: str = "classification", epsilon: float = 0.2, **params: Any) -> 
 
     References
     ----------
-    Paper 001, Algorithm 3; paper 002, Algorithm 4.
+    The PRL paper, Algorithm 3; B. Liu's dissertation, Algorithm 4 (both named in
+    `skrobust.recipes`).
 
     Examples
     --------
@@ -525,7 +530,8 @@ def prl_g(task: str = "classification", epsilon: float = 0.2, **params: Any) -> 
 
     References
     ----------
-    Paper 001, Algorithm 2; paper 002, Algorithm 3.
+    The PRL paper, Algorithm 2; B. Liu's dissertation, Algorithm 3 (both named in
+    `skrobust.recipes`).
 
     Examples
     --------
@@ -548,7 +554,8 @@ def co_prl(task: str = "classification", epsilon: float = 0.2, **params: Any) ->
 
     References
     ----------
-    Paper 001, Algorithm 4; paper 002, Algorithm 5.
+    The PRL paper, Algorithm 4; B. Liu's dissertation, Algorithm 5 (both named in
+    `skrobust.recipes`).
 
     Examples
     --------

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ._batch import Batch
-from ._comm import Alone, current
+from ._comm import Alone
 from .criteria import Loss, Score
 from .rules import Rule, Value, at_epoch
 
@@ -42,7 +42,7 @@ class Context:
     generator : torch.Generator
         For random draws, on the device of the batch.
     comm : Alone
-        The other processes, if there are any.
+        The other processes, if this one works with any.
     lengths : list of Tensor or None
         Where a list, each step adds how far it moved the parameters.
     """
@@ -50,7 +50,7 @@ class Context:
     loss: Loss
     epoch: int
     generator: torch.Generator
-    comm: Alone = field(default_factory=current)
+    comm: Alone = field(default_factory=Alone)
     lengths: list[Tensor] | None = None
 
 
@@ -58,7 +58,21 @@ class Step(Protocol):
     """Maps a batch to a batch."""
 
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
-        """Return the batch to train on."""
+        """Return the batch to train on.
+
+        Parameters
+        ----------
+        stack : object
+            The K networks.
+        batch : Batch
+            With the inputs ``x``, the targets ``y`` and the ``weights`` of n rows.
+        context : Context
+            The loss, the epoch and the source of random numbers.
+
+        Returns
+        -------
+        Batch
+        """
 
 
 @dataclass(frozen=True)
@@ -86,6 +100,14 @@ class Reweight:
     every : float, default=None
         Epochs between two judgements of all rows, positive: 1 for each epoch, 0.5
         for each half. One judgement at most follows a batch. None: judge each batch.
+
+    Examples
+    --------
+    >>> from skrobust import NetClassifier
+    >>> from skrobust.rules import Trim
+    >>> from skrobust.steps import Reweight
+    >>> NetClassifier(steps=(Reweight(Trim(0.3)),)).steps[0].rule
+    Trim(epsilon=0.3, reach=None)
     """
 
     rule: Rule
@@ -108,20 +130,62 @@ class Reweight:
         return bool(getattr(self.rule, "by_order", False))
 
     def bound(self, loss: Loss) -> Reweight:
-        """Return the step with the descended loss filled in where none is given."""
+        """Return the step with the descended loss filled in where none is given.
+
+        Parameters
+        ----------
+        loss : Loss
+            The loss that training descends.
+
+        Returns
+        -------
+        Reweight
+            With a score that can be called.
+        """
         score = self.score or loss
         if hasattr(score, "bound"):
             score = score.bound(loss)
         return replace(self, score=score)
 
     def rate(self, stack: Any, batch: Batch, context: Context) -> Tensor:
-        """Score the rows of a batch, (K, n)."""
+        """Score the rows of a batch.
+
+        Parameters
+        ----------
+        stack : object
+            The K networks.
+        batch : Batch
+            n rows.
+        context : Context
+            Whose loss is the score where the step has none.
+
+        Returns
+        -------
+        Tensor of shape (K, n)
+        """
         return (self.score or context.loss)(stack, batch)
 
     def decide(
         self, scores: Tensor, weights: Tensor, context: Context, **more: Tensor
     ) -> Tensor:
-        """Apply the rule to the rows of all processes; return this one's part."""
+        """Apply the rule to the rows of all processes; return this one's part.
+
+        Parameters
+        ----------
+        scores : Tensor of shape (K, n)
+            Those that are not numbers count as infinite.
+        weights : Tensor of shape (1, n) or (K, n)
+            The weights so far.
+        context : Context
+            The epoch, and the other processes.
+        **more : Tensor
+            Passed on to the rule.
+
+        Returns
+        -------
+        Tensor of shape (K, n)
+            The new weights.
+        """
         comm, n = context.comm, scores.shape[-1]
         # a row that cannot be rated is the worst of all
         scores = scores.nan_to_num(nan=torch.inf, posinf=torch.inf)
@@ -135,6 +199,22 @@ class Reweight:
         """Judge all rows, whose weights were ``before`` and by themselves are ``own``.
 
         A rule that updates starts from what it said before, others start afresh.
+
+        Parameters
+        ----------
+        scores : Tensor of shape (K, n)
+            Of all rows.
+        before : Tensor of shape (1, n) or (K, n)
+            The weights that the last judgement gave.
+        own : Tensor of shape (1, n)
+            The weights of the rows by themselves.
+        context : Context
+            The epoch, and the other processes.
+
+        Returns
+        -------
+        Tensor of shape (K, n)
+            The new weights.
         """
         if getattr(self.rule, "updates", False):
             return self.decide(scores, before, context, own=own)
@@ -149,6 +229,13 @@ class SmoothLabels:
     ----------
     amount : float, default=0.1
         The share, in [0, 1).
+
+    Examples
+    --------
+    >>> from skrobust import NetClassifier
+    >>> from skrobust.steps import SmoothLabels
+    >>> NetClassifier(steps=(SmoothLabels(0.2),))
+    NetClassifier(steps=(SmoothLabels(amount=0.2),))
     """
 
     amount: Value = 0.1
@@ -174,6 +261,13 @@ class Jitter:
     uniform : Tensor of shape (n_features,), default=None
         Width of uniform noise around zero: the distance of neighbouring values makes
         a discrete column continuous.
+
+    Examples
+    --------
+    >>> from skrobust import NetClassifier
+    >>> from skrobust.steps import Jitter
+    >>> NetClassifier(steps=(Jitter(0.05),))
+    NetClassifier(steps=(Jitter(normal=0.05, uniform=None),))
     """
 
     normal: float = 0.1
@@ -212,6 +306,13 @@ class Mixup:
     ----------
     alpha : float, default=1.0
         The share of the first row is drawn from Beta(alpha, alpha), once a batch.
+
+    Examples
+    --------
+    >>> from skrobust import NetClassifier
+    >>> from skrobust.steps import Mixup
+    >>> NetClassifier(steps=(Mixup(0.4),))
+    NetClassifier(steps=(Mixup(alpha=0.4),))
     """
 
     alpha: float = 1.0
@@ -242,7 +343,15 @@ class RandomWeights:
     References
     ----------
     M. Ren et al., "Learning to Reweight Examples for Robust Deep Learning", 2018;
-    paper 004, section 5.
+    N. Bar, T. Koren and R. Giryes, "Multiplicative Reweighting for Robust Neural
+    Network Optimization" (the MR paper), 2024, section 5.
+
+    Examples
+    --------
+    >>> from skrobust import NetClassifier
+    >>> from skrobust.steps import RandomWeights
+    >>> NetClassifier(steps=(RandomWeights(),))
+    NetClassifier(steps=(RandomWeights(),))
     """
 
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
@@ -265,6 +374,12 @@ class Relabel:
     ----------
     E. Arazo et al., "Unsupervised Label Noise Modeling and Loss Correction", 2019,
     section 3.2: dynamic hard bootstrapping.
+
+    Examples
+    --------
+    >>> from skrobust.rules import LossMixture
+    >>> from skrobust.steps import Relabel, Reweight
+    >>> steps = (Reweight(LossMixture(), every=1), Relabel())
     """
 
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:

@@ -1093,6 +1093,84 @@ def test_no_fit_goes_on_with_another_number_of_networks():
         model.set_params(co_training=True).fit(X, LABELS)
 
 
+def test_no_fit_goes_on_with_networks_of_another_kind():
+    linear = {"hidden_layer_sizes": (), "warm_start": True, "random_state": 0}
+    for solvers in [("adam", "lstsq"), ("lstsq", "adam")]:
+        model = skrobust.MRRegressor(solver=solvers[0], **linear).fit(X, NUMBERS)
+        before = model.predict(X)
+        with pytest.raises(ValueError, match="of another kind"):
+            model.set_params(solver=solvers[1]).fit(X, NUMBERS)
+        assert_array_equal(model.predict(X), before)
+    for names in [("autoencoder", "vae"), ("vae", "autoencoder")]:
+        model = skrobust.RCAOutlierDetector(
+            network=names[0], max_iter=2, warm_start=True
+        )
+        with pytest.raises(ValueError, match="of another kind"):
+            model.fit(X).set_params(network=names[1]).fit(X)
+
+
+def test_the_step_size_falls_to_the_end_of_every_fit():
+    """Also where the epochs before it are no multiple of its own."""
+    model = make("regressor", learning_rate="cosine", max_iter=10, warm_start=True)
+    rates = [
+        [model._recipe(first, 10, 8).learning_rate(first + k) for k in range(10)]
+        for first in (0, 3, 10)
+    ]
+    assert_allclose(rates[1:], [rates[0], rates[0]])
+    assert np.all(np.diff(rates[0]) < 0) and rates[0][-1] < 0.03 * rates[0][0]
+
+
+@pytest.mark.parametrize("weight", [1e-60, 1e60])
+def test_weights_that_single_precision_cannot_hold_are_refused(weight):
+    model = make("classifier")
+    with pytest.raises(ValueError, match="sample_weight.*float32"):
+        model.fit(X.astype(np.float32), LABELS, sample_weight=np.full(N, weight))
+    model.fit(X, LABELS, sample_weight=np.full(N, weight))
+    assert np.isfinite(outputs(model)).all()
+
+
+def test_a_fitted_model_keeps_no_memory_of_its_batches():
+    model = make("classifier", batch_size=N).fit(X, LABELS)
+    assert not model._stack._rooms
+
+
+def test_a_default_device_of_torch_changes_nothing():
+    """It would send some tensors elsewhere: meta tensors hold no numbers."""
+    usual = make("classifier").fit(X, LABELS)
+    torch.set_default_device("meta")
+    try:
+        other = make("classifier").fit(X, LABELS)
+        assert_array_equal(outputs(other), outputs(usual))
+    finally:
+        torch.set_default_device(None)
+
+
+def test_the_only_row_of_a_class_is_never_held_out():
+    y = np.zeros(N, dtype=int)
+    y[0] = 1
+    model = make("classifier", early_stopping=True).fit(X, y)
+    assert model.sample_weight_[0] == 1 and (model.sample_weight_ == 0).sum() == 8
+    with pytest.raises(ValueError, match="early_stopping needs at least 2 samples"):
+        model.fit(X[:3], [0, 1, 2])
+
+
+def test_tensors_that_numpy_has_no_type_for_are_taken():
+    rows = torch.as_tensor(X).bfloat16()
+    model = make("classifier").fit(rows, LABELS)
+    like = make("classifier").fit(rows.float(), LABELS)
+    assert_array_equal(model.predict_proba(rows), like.predict_proba(rows.float()))
+
+
+def test_callbacks_are_told_of_weights():
+    callback = pytest.importorskip("sklearn.callback")
+    weights = np.arange(N) % 3
+    monitor = callback.ScoringMonitor(scoring="accuracy")
+    model = make("classifier").set_callbacks(monitor)
+    model.fit(X, LABELS, sample_weight=weights)
+    logged = monitor.get_logs().data[-1]["accuracy"]
+    assert np.isclose(logged, model.score(X, LABELS, sample_weight=weights))
+
+
 def test_balanced_classes_count_repeated_rows_like_weights():
     rng = np.random.default_rng(0)
     weights = rng.integers(0, 4, N)
@@ -1407,3 +1485,33 @@ def test_verbose_prints_every_epoch(capsys):
 def test_the_default_loss_of_prl_is_the_papers():
     assert make("PRL classifier")._loss() == CrossEntropy()
     assert make("PRL regressor")._loss() == SquaredError()
+
+
+# -- serving ---------------------------------------------------------------------
+
+SERVED = [n for n in ESTIMATORS if "detector" not in n and "everything" not in n]
+
+
+@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize("standardize", [True, False])
+def test_a_module_predicts_like_its_estimator(name, standardize):
+    model = make(name, standardize=standardize)
+    model.fit(X, target(model))
+    far = np.vstack([X, 1e9 * X[:3]])
+    classes = hasattr(model, "predict_proba")
+    expected = model.predict_proba(far) if classes else model.predict(far)[:, None]
+    module = model.to_module()
+    found = module(torch.as_tensor(far)).detach().numpy()
+    assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    before = outputs(model)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+    assert_array_equal(outputs(model), before)
+
+
+def test_a_module_can_be_exported():
+    model = make("regressor").fit(X, NUMBERS)
+    rows = torch.as_tensor(X)
+    program = torch.export.export(model.to_module(), (rows,)).module()
+    assert_allclose(program(rows).detach().numpy()[:, 0], model.predict(X))

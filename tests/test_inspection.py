@@ -342,6 +342,13 @@ def test_with_more_parameters_each_value_stands_with_its_best():
     assert np.allclose(display.means, table.max(1))
 
 
+def test_grids_that_leave_the_parameter_out_do_not_count():
+    grid = [{"epsilon": GRID}, {"hidden_layer_sizes": [(2,)]}]
+    search = GridSearchCV(PRLClassifier(**small), grid, cv=2).fit(X, y_class)
+    display = SensitivityDisplay.from_search(search, param_name="epsilon")
+    assert list(display.param_range) == sorted(GRID)
+
+
 def test_detectors_are_judged_by_labels_they_do_not_see():
     signs = np.where(np.arange(60) % 20 < 19, 1, -1)
     Z = X[:57][np.arange(60) % 57] + 9.0 * (signs == -1)[:, None]

@@ -435,6 +435,24 @@ def test_a_fit_that_diverges_begins_again_within_its_limit():
     assert none.n_restarts_ == 0
 
 
+def test_each_beginning_has_first_weights_of_its_own(monkeypatch):
+    X, y, _ = signal(40)
+    begun = []
+    build = MoMRegressor._build
+
+    def spy(self, design, seed, dtype, device):
+        stack = build(self, design, seed, dtype, device)
+        begun.append(stack.theta.clone())
+        return stack
+
+    monkeypatch.setattr(MoMRegressor, "_build", spy)
+    with pytest.warns(ConvergenceWarning):
+        MoMRegressor(criterion=Explosive(10**6), **SMALL).fit(X, y)
+    assert len(begun) == 4
+    for k, theta in enumerate(begun):
+        assert not any(torch.equal(theta, other) for other in begun[:k])
+
+
 def test_blocks_are_counted_as_the_rule_counts_them():
     """Nothing told of the blocks depends on repeating rows or weighting them."""
     X, y, _ = signal(50)

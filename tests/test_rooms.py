@@ -19,7 +19,7 @@ FILES = {
 LIBRARIES = {"matplotlib", "numpy", "scipy", "sklearn", "torch", "pandas", "joblib"}
 MACHINE = {"_batch", "_comm", "_ghost", "_modules", "_nets", "_optim", "_stack"}
 MACHINE |= {"_blocks", "_dropout", "_ensemble", "_flow", "_linear", "_train"}
-MACHINE |= {"_softmax", "_turns", "_vae"}
+MACHINE |= {"_served", "_softmax", "_turns", "_vae"}
 
 # room: (libraries it may import, rooms of the house it may import)
 TABLE = {
@@ -28,6 +28,7 @@ TABLE = {
     "_turns": ({"torch"}, set()),
     "criteria": ({"torch"}, {"_batch", "_softmax"}),
     "_softmax": ({"torch"}, set()),
+    "_served": ({"torch"}, set()),
     "steps": ({"torch"}, {"_batch", "_comm", "criteria", "rules"}),
     "_batch": ({"torch"}, {"_blocks"}),
     "_comm": ({"torch"}, set()),

@@ -141,6 +141,42 @@ def test_dropout_may_spare_the_last_layers():
     assert not mlp(dropout=0.4, dropout_layers=0).droppable
 
 
+class Shared(nn.Module):
+    """One module of dropout in two places, of different widths."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.then, self.last = (
+            nn.Linear(*s) for s in [(4, 8), (8, 3), (3, 2)]
+        )
+        self.drop = nn.Dropout(0.5)
+        self.again = self.drop
+
+    def forward(self, x):
+        return self.last(self.drop(self.then(self.again(self.first(x)))))
+
+
+def test_one_module_of_dropout_may_stand_in_several_places():
+    stack = ModuleStack(build_modules(Shared, 2, 0), dtype=F64, device="cpu")
+    thin = stack.thinned(generator())
+    x = torch.ones(5, 4, dtype=F64)
+    out = thin.predict(x)
+    assert torch.equal(thin.predict(x), out)  # a draw for all passes over rows
+    assert torch.equal(out, out[:, :1].expand_as(out))  # and for all of them
+    masks = [[m.shape[1] for m in part.drop.masks] for part in thin._modules]
+    assert masks == [[8, 3], [8, 3]]
+    assert not torch.equal(stack.thinned(generator(1)).predict(x), out)
+
+
+def test_other_devices_keep_their_random_numbers(monkeypatch):
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    monkeypatch.setattr(torch.cuda, "manual_seed", seeded.append)
+    stack = ModuleStack(build_modules(Shared, 1, 0), dtype=F64, device="cpu")
+    stack.forward(torch.ones(5, 4, dtype=F64), training=True)
+    assert not seeded
+
+
 @pytest.mark.parametrize("activation, k, dropout", CASES)
 def test_mlp_gradient_norms_are_those_of_each_row(activation, k, dropout):
     stack = mlp(activation, k, dropout)

@@ -16,6 +16,7 @@ from torch.testing import assert_close
 
 from skrobust import NetClassifier, NetRegressor, PRLClassifier, PRLRegressor
 from skrobust._batch import Batch, Rows
+from skrobust._comm import Alone, Group
 from skrobust._modules import ModuleStack
 from skrobust._optim import SGD, Adam
 from skrobust._stack import MLPStack
@@ -67,8 +68,8 @@ def mlp(k=1, n_outputs=C, dropout=0.0):
     return stack
 
 
-def train(stack, data, optimizer, recipe, loss, n_epochs=4, seed=3):
-    context = Context(loss, 0, stack.generator or generator())
+def train(stack, data, optimizer, recipe, loss, n_epochs=4, seed=3, comm=None):
+    context = Context(loss, 0, stack.generator or generator(), comm or Alone())
     rng, curve = generator(seed), []
     for context.epoch in range(n_epochs):
         batches = drawn(stack, data, recipe, context, rng)
@@ -528,15 +529,16 @@ WEIGHTS = {
 }
 
 
-def run_plan(plan, weights, part=slice(None)):
+def run_plan(plan, weights, part=slice(None), comm=None):
     whole = rows()
     w = WEIGHTS[weights](N).double()
     data = Rows(whole.x[part], whole.y[part], w[part], C)
     stack = mlp(2)
     recipe = Recipe(batch_size=N, learning_rate=lambda epoch: 0.3, **PLANS[plan])
     # Adam would hide a wrong divisor
-    curve = train(stack, data, SGD(stack.theta), recipe, CrossEntropy(), n_epochs=6)
-    context = Context(CrossEntropy(), 6, generator())
+    loss, sgd, comm = CrossEntropy(), SGD(stack.theta), comm or Alone()
+    curve = train(stack, data, sgd, recipe, loss, n_epochs=6, comm=comm)
+    context = Context(loss, 6, generator(), comm)
     final = posterior(stack, data, recipe, context)
     return stack.theta.clone(), torch.tensor(curve, dtype=F64), final.clone()
 
@@ -551,7 +553,7 @@ def _work(rank, folder):
     part = slice(0, 33) if rank == 0 else slice(33, N)  # uneven
     for weights in WEIGHTS:
         for plan in PLANS:
-            found = run_plan(plan, weights, part)
+            found = run_plan(plan, weights, part, Group())
             torch.save(found, f"{folder}/{plan}-{weights}-{rank}.pt")
     dist.destroy_process_group()
 
@@ -578,6 +580,23 @@ def test_one_process_equals_two(two_processes, plan, weights):
     for part in parts:
         assert_close(part[0], theta, rtol=0, atol=1e-10)
     assert_close(torch.cat([p[2] for p in parts], 1), final, rtol=0, atol=1e-9)
+
+
+def test_fits_of_a_process_in_a_group_are_its_own(tmp_path):
+    """Nobody would answer a fit that asked the other process."""
+    if not torch.distributed.is_available():
+        pytest.skip("this torch has no process groups")
+    X, y = np.arange(20.0)[:, None], np.arange(20.0)
+    model = NetRegressor(max_iter=2, random_state=0)
+    alone = model.fit(X, y).predict(X)
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.distributed, "all_reduce", None)
+            assert_close(torch.tensor(model.fit(X, y).predict(X)), torch.tensor(alone))
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("plan", PLANS)

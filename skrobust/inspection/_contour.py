@@ -131,7 +131,21 @@ class ScoreContourDisplay(Display):
     def plot(
         self, ax: Any = None, *, levels: int | ArrayLike = 12, **kwargs: Any
     ) -> ScoreContourDisplay:
-        """Draw on ``ax``, or on a new figure; options go to ``contourf``."""
+        """Draw on ``ax``, or on a new figure.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+        levels : int or array-like, default=12
+            Number of levels, or the levels, see ``from_estimator``.
+        **kwargs : dict
+            Passed to matplotlib's ``contourf``.
+
+        Returns
+        -------
+        display : ScoreContourDisplay
+        """
         ax = self._start(ax)
         if np.ndim(levels) == 0:
             low, high = np.quantile(self.response, [0.1, 1.0])

@@ -97,7 +97,19 @@ class TrainingCurveDisplay(Display):
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> TrainingCurveDisplay:
-        """Draw on ``ax``, or on a new figure; options go to the line of the losses."""
+        """Draw on ``ax``, or on a new figure.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+        **kwargs : dict
+            Passed to matplotlib's ``plot`` for the losses.
+
+        Returns
+        -------
+        display : TrainingCurveDisplay
+        """
         ax = self._start(ax)
         n = len(self.loss_curve)
         options = {"label": self.estimator_name or "training loss", **kwargs}

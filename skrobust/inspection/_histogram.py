@@ -94,7 +94,10 @@ class ScoreHistogramDisplay(Display):
             scikit-learn, also at the end of a pipeline.
         X : array-like of shape (n_samples, n_features)
             Rows to score.
-        outlier_mask, bins : see the class
+        outlier_mask : array-like of bool of shape (n_samples,), default=None
+            Which rows are known to be outliers.
+        bins : int or array-like, default=50
+            Number of bins, or their edges.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
         **kwargs : dict
@@ -132,7 +135,27 @@ class ScoreHistogramDisplay(Display):
         ax: Any = None,
         **kwargs: Any,
     ) -> ScoreHistogramDisplay:
-        """Draw scores; the parameters are those of the class and of ``plot``."""
+        """Draw scores of your own.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n_samples,)
+            The higher, the more normal.
+        threshold : float, default=None
+            Rows with lower scores are called outliers.
+        outlier_mask : array-like of bool of shape (n_samples,), default=None
+            Which rows are known to be outliers.
+        bins : int or array-like, default=50
+            Number of bins, or their edges.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+        **kwargs : dict
+            Passed to matplotlib's ``stairs``.
+
+        Returns
+        -------
+        display : ScoreHistogramDisplay
+        """
         check_matplotlib_support(f"{cls.__name__}.from_predictions")
         display = cls(
             scores=scores, threshold=threshold, outlier_mask=outlier_mask, bins=bins
@@ -140,7 +163,19 @@ class ScoreHistogramDisplay(Display):
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> ScoreHistogramDisplay:
-        """Draw on ``ax``, or on a new figure; options go to both histograms."""
+        """Draw on ``ax``, or on a new figure.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+        **kwargs : dict
+            Passed to matplotlib's ``stairs`` for both histograms.
+
+        Returns
+        -------
+        display : ScoreHistogramDisplay
+        """
         ax = self._start(ax)
         options = {"fill": True, "alpha": 0.6, **kwargs}
         known = self.outlier_counts is not None

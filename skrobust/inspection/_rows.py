@@ -96,7 +96,28 @@ class KeptRowsDisplay(Display):
     def from_predictions(
         cls, X: ArrayLike, inlier_mask: ArrayLike, *, ax: Any = None, **kwargs: Any
     ) -> KeptRowsDisplay:
-        """Draw rows and a mask of your own; see ``from_estimator``."""
+        """Draw rows and a mask of your own.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        inlier_mask : array-like of bool of shape (n_samples,)
+            True for the rows that were kept.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+        **kwargs : dict
+            Passed to matplotlib's ``scatter``.
+
+        Returns
+        -------
+        display : KeptRowsDisplay
+
+        Raises
+        ------
+        ValueError
+            If X and the mask differ in length.
+        """
         check_matplotlib_support(f"{cls.__name__}.from_predictions")
         names = list(getattr(X, "columns", []))
         options = {"allow_nd": True, "ensure_all_finite": "allow-nan"}
@@ -108,7 +129,19 @@ class KeptRowsDisplay(Display):
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> KeptRowsDisplay:
-        """Draw on ``ax``, or on a new figure; options go to both clouds."""
+        """Draw on ``ax``, or on a new figure.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+        **kwargs : dict
+            Passed to matplotlib's ``scatter`` for both clouds.
+
+        Returns
+        -------
+        display : KeptRowsDisplay
+        """
         ax = self._start(ax)
         kept, out = self.points[self.inlier_mask], self.points[~self.inlier_mask]
         first = {"s": 12, "color": "C0", "alpha": 0.5, "label": f"kept: {len(kept)}"}

@@ -175,6 +175,8 @@ class SensitivityDisplay(Display):
         scores = np.column_stack([found[k] for k in splits])
         best: dict[Any, int] = {}
         for i, value in enumerate(found[f"param_{param_name}"]):
+            if value is np.ma.masked:  # a grid of several that leaves it out
+                continue
             if value not in best or scores[i].mean() > scores[best[value]].mean():
                 best[value] = i
         try:
@@ -191,7 +193,19 @@ class SensitivityDisplay(Display):
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> SensitivityDisplay:
-        """Draw on ``ax``, or on a new figure; options go to the line."""
+        """Draw on ``ax``, or on a new figure.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+        **kwargs : dict
+            Passed to matplotlib's ``plot`` for the line of means.
+
+        Returns
+        -------
+        display : SensitivityDisplay
+        """
         ax = self._start(ax)
         at = self._positions()
         low, high = self.means - self.spreads, self.means + self.spreads

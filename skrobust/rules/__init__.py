@@ -9,6 +9,12 @@ broadcasts against (..., 1).
 
 A rule may say two things about itself: ``by_order = True`` if what it does depends on
 the order of the rows, and ``sparse = True`` if it leaves weight to few of them.
+
+Notes
+-----
+"The PRL paper" is "Provable Robust Learning for Deep Neural Networks under Agnostic
+Corrupted Supervision"; B. Liu's dissertation is "Robust Learning of Deep Neural
+Networks under Data Corruption", 2022.
 """
 
 from ._base import Ramp, Rule, Value, at_epoch

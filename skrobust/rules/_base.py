@@ -15,7 +15,21 @@ class Rule(Protocol):
     """Maps scores and weights (..., n) to weights (..., n)."""
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
-        """Return the new weights."""
+        """Return the new weights.
+
+        Parameters
+        ----------
+        scores : Tensor of shape (..., n)
+            Numbers or plus infinity.
+        weights : Tensor
+            Of a shape that broadcasts against that of the scores.
+        epoch : int
+            Counted from 0.
+
+        Returns
+        -------
+        Tensor of shape (..., n)
+        """
 
 
 def at_epoch(value: Any, epoch: int) -> Any:

@@ -33,7 +33,10 @@ class Trim:
 
     References
     ----------
-    Paper 001, Algorithms 1 and 3; paper 002, Algorithm 1. The reach is ours.
+    "Provable Robust Learning for Deep Neural Networks under Agnostic Corrupted
+    Supervision" (the PRL paper), Algorithms 1 and 3; B. Liu's dissertation "Robust
+    Learning of Deep Neural Networks under Data Corruption", 2022, Algorithm 1. The
+    reach is ours.
 
     Examples
     --------
@@ -107,7 +110,8 @@ class MedianOfMeans:
 
     References
     ----------
-    Paper 000, equation 6.
+    S.-T. Huang and J. Lederer, "DeepMoM: Robust Deep Learning With Median-of-Means",
+    2022, equation 6.
 
     Examples
     --------
@@ -186,7 +190,16 @@ def _lower_median(scores: Tensor, weights: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SmallestLoss:
-    """Keep nothing but the row with the lowest score (Min-SGD, Shah et al. 2020)."""
+    """Keep nothing but the row with the lowest score (Min-SGD, Shah et al. 2020).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.rules import SmallestLoss
+    >>> scores = torch.tensor([[3.0, 1.0, 2.0, 9.0]])
+    >>> SmallestLoss()(scores, torch.ones(1, 4), epoch=0)
+    tensor([[0., 1., 0., 0.]])
+    """
 
     sparse = True
 
@@ -204,7 +217,16 @@ class SelfPaced:
     ----------
     threshold : float, schedule or Tensor
         In units of the score. Self-paced learning lets it grow; to keep a fraction of
-        the rows instead, as papers 001 and 002 do under this name, use `Trim`.
+        the rows instead, as the PRL paper and B. Liu's dissertation do under this
+        name, use `Trim`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.rules import SelfPaced
+    >>> scores = torch.tensor([[3.0, 1.0, 2.0, 9.0]])
+    >>> SelfPaced(2.5)(scores, torch.ones(1, 4), epoch=0)
+    tensor([[0., 1., 1., 0.]])
     """
 
     threshold: Value
@@ -219,6 +241,15 @@ class Disagreement:
     """Keep the rows on which the networks differ (Decouple, Malach et al. 2017).
 
     Scores are compared for equality: use it with `criteria.Prediction`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.rules import Disagreement
+    >>> predicted = torch.tensor([[0.0, 1.0, 2.0], [0.0, 2.0, 2.0]])
+    >>> Disagreement()(predicted, torch.ones(1, 3), epoch=0)
+    tensor([[0., 1., 0.],
+            [0., 1., 0.]])
     """
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:

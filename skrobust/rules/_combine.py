@@ -17,6 +17,15 @@ class Exchange:
     ----------
     group_size : int, default=None
         Exchange among so many neighbours each; None: among all networks.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.rules import Exchange
+    >>> weights = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> Exchange()(torch.zeros(2, 2), weights, epoch=0)
+    tensor([[0., 1.],
+            [1., 0.]])
     """
 
     group_size: int | None = None
@@ -69,7 +78,21 @@ class Phases:
 
 @dataclass(frozen=True)
 class Chain:
-    """Apply rules one after the other, each to the weights of the one before."""
+    """Apply rules one after the other, each to the weights of the one before.
+
+    Parameters
+    ----------
+    rules : tuple of Rule
+        In the order in which they are applied. All see the same scores.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.rules import Cap, Chain, Trim
+    >>> scores = torch.tensor([[3.0, 1.0, 2.0, 9.0]])
+    >>> Chain((Trim(0.25), Cap(1.5)))(scores, torch.ones(1, 4), epoch=0)
+    tensor([[0.5000, 1.0000, 0.7500, 0.0000]])
+    """
 
     rules: tuple[Rule, ...]
 
@@ -87,5 +110,24 @@ class Chain:
 
 
 def chain(*rules: Rule) -> Chain:
-    """Combine rules: ``chain(Trim(0.2), Exchange())`` is Co-teaching's selection."""
+    """Combine rules: ``chain(Trim(0.2), Exchange())`` is Co-teaching's selection.
+
+    Parameters
+    ----------
+    *rules : Rule
+        In the order in which they are applied.
+
+    Returns
+    -------
+    Chain
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.rules import Exchange, Trim, chain
+    >>> scores = torch.tensor([[1.0, 2.0], [2.0, 1.0]])
+    >>> chain(Trim(0.5), Exchange())(scores, torch.ones(1, 2), epoch=0)
+    tensor([[0., 1.],
+            [1., 0.]])
+    """
     return Chain(rules)

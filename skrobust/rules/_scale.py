@@ -23,6 +23,14 @@ class Cap:
     ----------
     limit : float, schedule or Tensor
         Positive, in units of the score.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrobust.rules import Cap
+    >>> scores = torch.tensor([[0.5, 1.0, 4.0]])
+    >>> Cap(2.0)(scores, torch.ones(1, 3), epoch=0)
+    tensor([[1.0000, 1.0000, 0.5000]])
     """
 
     limit: Value
@@ -54,7 +62,9 @@ class MultiplicativeWeights:
 
     References
     ----------
-    Paper 004, Algorithm 1: with the loss as score, multiplicative reweighting.
+    N. Bar, T. Koren and R. Giryes, "Multiplicative Reweighting for Robust Neural
+    Network Optimization", 2024 (the MR paper), Algorithm 1: with the loss as score,
+    multiplicative reweighting.
 
     Examples
     --------
@@ -72,17 +82,17 @@ class MultiplicativeWeights:
     def __call__(
         self, scores: Tensor, weights: Tensor, *, epoch: int, own: Tensor | None = None
     ) -> Tensor:
-        """Return the new weights, in double precision where the device has it.
+        """Return the new weights, in double precision.
 
         ``own`` (..., n) are the weights of the rows by themselves, whose mass is kept
         and that ``max_weight`` refers to; None: ``weights``.
         """
-        eta, dtype = at_epoch(self.eta, epoch), _double(scores)
+        eta = at_epoch(self.eta, epoch)
         if isinstance(eta, float | int) and not 0 <= eta < float("inf"):
             raise ValueError(f"eta is {eta} in epoch {epoch}; it must be in [0, inf).")
-        lost = (eta * scores.to(dtype)).nan_to_num(nan=0.0, posinf=torch.inf)
-        before = weights.to(dtype).expand_as(lost)
-        own = before if own is None else own.to(dtype)
+        lost = (eta * scores.double()).nan_to_num(nan=0.0, posinf=torch.inf)
+        before = weights.double().expand_as(lost)
+        own = before if own is None else own.double()
         mass = own.sum(-1, keepdim=True)
         left = before.log() - lost
         best = left.amax(-1, keepdim=True)
@@ -90,11 +100,6 @@ class MultiplicativeWeights:
         after = after * (mass / after.sum(-1, keepdim=True).clamp_min(_TINY))
         limit = at_epoch(self.max_weight, epoch)
         return after if limit is None else _capped(after, own * limit)
-
-
-def _double(tensor: Tensor) -> torch.dtype:
-    """Double precision, except on devices that have none."""
-    return tensor.dtype if tensor.device.type == "mps" else torch.float64
 
 
 def _capped(weights: Tensor, cap: Tensor) -> Tensor:
