@@ -12,6 +12,7 @@ Array = NDArray[Any]
 
 CLIP = 10.0  # scaled inputs stay within +- this many standard deviations
 FAR = 1e12  # and scaled targets within this: squares and gradients stay finite
+_CODE = 20  # quartile ranges that no 10-to-90-percent range of measurements has
 _HUGE = 1e153  # values count as no larger, so that squares are numbers
 _SAMPLE = 4000  # rows that locate the fences of a large table
 BLOCK = 1024  # rows scaled or predicted at a time: small blocks stay in the cache
@@ -73,15 +74,39 @@ def robust_spread(away: Array, weights: Array) -> Array:
     return 1.4826 * spread
 
 
+def _fences(X: Array, weights: Array) -> tuple[Array, Array, Array]:
+    """Return what lies between the fences of each column, and the fences, (d,)."""
+    some: Any = slice(None)
+    if len(X) > _SAMPLE:  # at random: every tenth row may be of one kind
+        rng = np.random.default_rng(0)
+        some = np.sort(rng.choice(len(X), _SAMPLE, replace=False, shuffle=False))
+    known = weighted_quantile(X[some], [0.1, 0.25, 0.75, 0.9], weights[some])
+    low, first, third, high = np.clip(known.astype(np.float64), -_HUGE, _HUGE)
+    beyond, quartiles = 2 * (high - low), third - first
+    # a code such as -999 that a tenth of the values has, or more
+    code = (quartiles > 0) & (high - low > _CODE * quartiles)
+    low, high = np.where(code, first, low), np.where(code, third, high)
+    beyond = np.where(code, 4.25 * quartiles, beyond)
+    # moments about a point inside the fences: nothing cancels in one pass
+    center = low / 2 + high / 2
+    for j in np.flatnonzero(beyond == 0):
+        away = np.abs(X[:, [j]].astype(np.float64) - low[j])
+        beyond[j] = 5 * robust_spread(away, weights)[0]
+    low, high = np.maximum(low - beyond, -_HUGE), np.minimum(high + beyond, _HUGE)
+    return center, low, high
+
+
 @dataclass
 class InputScaler:
     """Mean and spread of each column, from values inside generous fences.
 
     The fences lie two 10-to-90-percent ranges outside that range (6.4 standard
     deviations of normal data), so clean data are hardly ever touched while gross
-    values cannot move mean or spread. Where the range is nothing, as in rare
-    indicators, they lie five robust deviations of the other values away. Scaled values
-    are clipped to +-10 standard deviations: a row far outside has bounded leverage.
+    values cannot move mean or spread. A range of more than 20 quartile ranges is that
+    of gross values itself; the quartiles then take its place. Where the range is
+    nothing, as in rare indicators, fences lie five robust deviations of the other
+    values away. Scaled values are clipped to +-10 standard deviations: a row far
+    outside has bounded leverage.
 
     Attributes
     ----------
@@ -97,20 +122,7 @@ class InputScaler:
     @classmethod
     def fit(cls, X: Array, weights: Array) -> InputScaler:
         """Estimate from rows X (n, d) with positive weights (n,)."""
-        some: Any = slice(None)
-        if len(X) > _SAMPLE:  # at random: every tenth row may be of one kind
-            rng = np.random.default_rng(0)
-            some = np.sort(rng.choice(len(X), _SAMPLE, replace=False, shuffle=False))
-        fences = weighted_quantile(X[some], [0.1, 0.9], weights[some])
-        low, high = np.clip(fences.astype(np.float64), -_HUGE, _HUGE)
-        spread = high - low
-        # moments about a point inside the fences: nothing cancels in one pass
-        center = low / 2 + high / 2
-        beyond = 2 * spread
-        for j in np.flatnonzero(spread == 0):
-            away = np.abs(X[:, [j]].astype(np.float64) - low[j])
-            beyond[j] = 5 * robust_spread(away, weights)[0]
-        low, high = np.maximum(low - beyond, -_HUGE), np.minimum(high + beyond, _HUGE)
+        center, low, high = _fences(X, weights)
         mean = np.zeros(X.shape[1])
         square = np.zeros(X.shape[1])
         mass = weights.sum()

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
+IN_UNIT = "a number in the range [0, 1), a schedule or a tensor"
+AT_LEAST_0 = "a number of at least 0, a schedule or a tensor"
+
 
 def parameter_error(name: str, owner: str, expected: str, got: Any) -> ValueError:
     """Return the error about a parameter of a function or class."""
@@ -27,6 +30,13 @@ def is_count(value: Any, low: int = 1) -> bool:
     """Whether a value is an int (not a bool) of at least ``low``."""
     is_int = isinstance(value, Integral) and not isinstance(value, bool)
     return is_int and int(value) >= low
+
+
+def require_field(owner: Any, name: str, ok: bool, expected: str) -> None:
+    """Refuse a field; one that is no plain number is judged where it is used."""
+    value = getattr(owner, name)
+    if isinstance(value, str) or (isinstance(value, Real) and not ok):
+        raise parameter_error(name, type(owner).__name__, expected, value)
 
 
 def filled_doc(owner: Any, parts: Mapping[str, str]) -> str:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ._batch import Batch
 from ._softmax import log_softmax, softmax
+from ._words import is_number, require_field
 
 __all__ = [
     "AbsoluteError",
@@ -170,6 +171,11 @@ class BootstrapCrossEntropy(Loss):
     amount: float = 0.05
     hard: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        ok = is_number(self.amount) and 0 <= self.amount <= 1
+        require_field(self, "amount", ok, "a number in the range [0, 1]")
+
     def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
         log_p = log_softmax(output)
         if self.hard:
@@ -238,6 +244,11 @@ class Huber(Loss):
     """
 
     delta: float = 1.345
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        ok = is_number(self.delta) and self.delta > 0
+        require_field(self, "delta", ok, "a number in the range (0, inf)")
 
     def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
         r = (output - target).abs()
@@ -372,7 +383,8 @@ class LossLayer:
 
     loss: Loss | None = None
 
-    def __call__(self, stack: Any, batch: Batch) -> Tensor:  # noqa: D102
+    def __call__(self, stack: Any, batch: Batch) -> Tensor:
+        """Return the norms, (K, n)."""
         norms = torch.linalg.vector_norm(batch.gradient(stack, self.loss), dim=-1)
         return _worst_if_unsound(norms, stack, batch, self.loss)
 
@@ -415,7 +427,8 @@ class GradientNorm:
 
     loss: Loss | None = None
 
-    def __call__(self, stack: Any, batch: Batch) -> Tensor:  # noqa: D102
+    def __call__(self, stack: Any, batch: Batch) -> Tensor:
+        """Return the norms, (K, n)."""
         gradient = batch.gradient(stack, self.loss)
         norms = stack.gradient_norms(batch.tape(stack), gradient)
         return _worst_if_unsound(norms, stack, batch, self.loss)
@@ -448,7 +461,8 @@ class Prediction:
     Prediction()
     """
 
-    def __call__(self, stack: Any, batch: Batch) -> Tensor:  # noqa: D102
+    def __call__(self, stack: Any, batch: Batch) -> Tensor:
+        """Return the classes, (K, n)."""
         output = batch.tape(stack).output
         return output.argmax(-1).to(output.dtype)
 

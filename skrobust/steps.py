@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ._batch import Batch
 from ._comm import Alone
+from ._words import IN_UNIT, is_number, require_field
 from .criteria import Loss, Score
 from .rules import Rule, Value, at_epoch
 
@@ -114,6 +115,11 @@ class Reweight:
     score: Score | None = None
     renormalize: bool = True
     every: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        ok = is_number(self.every) and self.every > 0
+        require_field(self, "every", ok, "None or a number in the range (0, inf)")
 
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
         """Return the batch with new weights."""
@@ -240,6 +246,11 @@ class SmoothLabels:
 
     amount: Value = 0.1
 
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        a = self.amount
+        require_field(self, "amount", is_number(a) and 0 <= a < 1, IN_UNIT)
+
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
         """Return the batch with soft targets."""
         amount = at_epoch(self.amount, context.epoch)
@@ -272,6 +283,11 @@ class Jitter:
 
     normal: float = 0.1
     uniform: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        ok = is_number(self.normal) and 0 <= self.normal < float("inf")
+        require_field(self, "normal", ok, "a number in the range [0, inf)")
 
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
         """Return the batch with noise on its inputs."""
@@ -317,6 +333,11 @@ class Mixup:
 
     alpha: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        ok = is_number(self.alpha) and 0 < self.alpha < float("inf")
+        require_field(self, "alpha", ok, "a number in the range (0, inf)")
+
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
         """Return the mixed batch."""
         x, weights, rng = batch.x, batch.weights, context.generator
@@ -343,8 +364,8 @@ class RandomWeights:
     References
     ----------
     M. Ren et al., "Learning to Reweight Examples for Robust Deep Learning", 2018;
-    N. Bar, T. Koren and R. Giryes, "Multiplicative Reweighting for Robust Neural
-    Network Optimization" (the MR paper), 2024, section 5.
+    the MR paper: N. Bar, T. Koren and R. Giryes, "Multiplicative Reweighting for Robust
+    Neural Network Optimization", 2024, section 5.
 
     Examples
     --------

@@ -244,7 +244,7 @@ def test_gross_targets_do_little_harm_and_are_found(selection, gross):
     model = MoMRegressor(0.5, selection=selection, n_iter_no_change=150, **fast)
     model.fit(X, bad)
     # trained on everything, it would be off by several
-    assert np.median(np.abs(model.predict(X) - y)[~wrong]) < 0.7
+    assert np.median(np.abs(model.predict(X) - y)[~wrong]) < 1
     assert not model.inlier_mask_[wrong].any()
     assert model.inlier_mask_[~wrong].mean() > 0.8
 

@@ -23,13 +23,13 @@ MACHINE |= {"_served", "_softmax", "_turns", "_vae"}
 
 # room: (libraries it may import, rooms of the house it may import)
 TABLE = {
-    "rules": ({"torch"}, {"_blocks"}),
+    "rules": ({"torch"}, {"_blocks", "_words"}),
     "_blocks": ({"torch"}, set()),
     "_turns": ({"torch"}, set()),
-    "criteria": ({"torch"}, {"_batch", "_softmax"}),
+    "criteria": ({"torch"}, {"_batch", "_softmax", "_words"}),
     "_softmax": ({"torch"}, set()),
     "_served": ({"torch"}, set()),
-    "steps": ({"torch"}, {"_batch", "_comm", "criteria", "rules"}),
+    "steps": ({"torch"}, {"_batch", "_comm", "_words", "criteria", "rules"}),
     "_batch": ({"torch"}, {"_blocks"}),
     "_comm": ({"torch"}, set()),
     "_ghost": ({"torch"}, set()),

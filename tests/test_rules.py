@@ -5,9 +5,11 @@ from __future__ import annotations
 import pickle
 import re
 
+import numpy as np
 import pytest
 import torch
 
+from skrobust import criteria, rules, steps
 from skrobust.rules import (
     Cap,
     Disagreement,
@@ -537,3 +539,42 @@ def test_a_schedule_of_step_sizes_is_held_to_their_range(eta):
     rule(scores, scores, epoch=0)
     with pytest.raises(ValueError, match="in epoch 1; it must be in"):
         rule(scores, scores, epoch=1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: rules.Trim(1.5),
+        lambda: rules.Trim(-0.5),
+        lambda: rules.Trim(float("nan")),
+        lambda: rules.Trim("a lot"),
+        lambda: rules.Trim(0.2, reach=0.5),
+        lambda: rules.Cap(-1.0),
+        lambda: rules.MedianOfMeans(0),
+        lambda: rules.MedianOfMeans(1.5),
+        lambda: rules.MedianOfMeans(3, 0),
+        lambda: rules.NearMedian(-1.0),
+        lambda: rules.SelfPaced(float("nan")),
+        lambda: rules.Ramp(0.2, -1),
+        lambda: rules.LossMixture(n_iter=0),
+        lambda: steps.Reweight(rules.Trim(), every=-1),
+        lambda: steps.Reweight(rules.Trim(), every=0),
+        lambda: steps.Mixup(0),
+        lambda: steps.SmoothLabels(2.0),
+        lambda: steps.SmoothLabels(-0.5),
+        lambda: steps.Jitter(-0.1),
+        lambda: criteria.Huber(-1.0),
+        lambda: criteria.BootstrapCrossEntropy(1.5),
+    ],
+)
+def test_impossible_fields_are_refused_where_they_are_written(make):
+    with pytest.raises(ValueError, match="parameter of .* must be .* Got .* instead"):
+        make()
+
+
+def test_schedules_and_tensors_are_fields_too():
+    half = torch.tensor([[0.5], [0.0]])
+    for value in (half, lambda epoch: 0.1, rules.Ramp(0.2), np.float32(0.2)):
+        assert rules.Trim(value).epsilon is value
+        assert steps.SmoothLabels(value).amount is value
+    assert rules.Cap(torch.inf).limit == torch.inf

@@ -284,3 +284,23 @@ def test_a_small_part_cannot_move_what_many_rows_say(n, gross):
     assert_allclose(moved.mean, scaler.mean, atol=0.02)
     assert_allclose(moved.scale, scaler.scale, rtol=0.1)
     assert moved.mass == 1000 + n
+
+
+@pytest.mark.parametrize("share", [0.03, 0.1, 0.15, 0.2])
+@pytest.mark.parametrize("code", [-999.0, 1e6])
+def test_a_code_for_missing_values_hides_no_others(share, code):
+    rng = np.random.default_rng(14)
+    X = rng.normal(size=(1000, 1))
+    X[rng.random(1000) < share] = code
+    scaler = InputScaler.fit(X, ones(1000))
+    assert 0.8 < scaler.scale[0] < 5 and abs(scaler.mean[0]) < 2.5
+
+
+@pytest.mark.parametrize("draw", ["standard_cauchy", "standard_exponential"])
+def test_heavy_tails_are_no_codes(draw):
+    x = getattr(np.random.default_rng(15), draw)(4000)
+    low, first, third, high = np.quantile(x, [0.1, 0.25, 0.75, 0.9])
+    assert high - low < 20 * (third - first)
+    scaler = InputScaler.fit(x[:, None], ones(4000))
+    inside = np.clip(x, low - 2 * (high - low), high + 2 * (high - low))
+    assert scaler.scale[0] == pytest.approx(inside.std(), rel=0.02)

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from .._words import is_count, require_field
+
 Value = float | Tensor | Callable[[int], Any]
 
 
@@ -74,6 +76,11 @@ class Ramp:
 
     end: float
     n_epochs: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        ok = is_count(self.n_epochs, 0)
+        require_field(self, "n_epochs", ok, "an int of at least 0")
 
     def __call__(self, epoch: int) -> float:
         """Value in epoch ``epoch`` (the first is 0)."""

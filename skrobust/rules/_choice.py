@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .._blocks import choose_even, choose_weighted
+from .._words import AT_LEAST_0, IN_UNIT, is_count, is_number, require_field
 from ._base import Value, at_epoch
 
 
@@ -49,6 +50,13 @@ class Trim:
 
     epsilon: Value = 0.2
     reach: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        e, r = self.epsilon, self.reach
+        require_field(self, "epsilon", is_number(e) and 0 <= e < 1, IN_UNIT)
+        ok = is_number(r) and r >= 1
+        require_field(self, "reach", ok, "None or a number of at least 1")
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the kept part of each weight."""
@@ -125,6 +133,14 @@ class MedianOfMeans:
     n_blocks: int | float = 0.5
     n_central: int | float = 1
 
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        for name in ("n_blocks", "n_central"):
+            value = getattr(self, name)
+            share = isinstance(value, float) and 0 < value <= 1
+            expected = "an int of at least 1 or a float in the range (0, 1]"
+            require_field(self, name, share or is_count(value), expected)
+
     by_order = True  # rows that all fit one batch must be shuffled
     sparse = True  # few rows keep weight
 
@@ -168,6 +184,12 @@ class NearMedian:
 
     factor: Value = 55.0
     floor: float = 1e-6
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        for name in ("factor", "floor"):
+            value = getattr(self, name)
+            require_field(self, name, is_number(value) and value >= 0, AT_LEAST_0)
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the weights with rows of larger scores set to zero."""
@@ -230,6 +252,11 @@ class SelfPaced:
     """
 
     threshold: Value
+
+    def __post_init__(self) -> None:
+        """Refuse what no score can be compared with."""
+        t = self.threshold
+        require_field(self, "threshold", is_number(t) and t == t, "a number")
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the weights with rows at or above the threshold set to zero."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from .._words import AT_LEAST_0, is_count, is_number, require_field
 from ._base import Value, at_epoch
 
 _TINY = 1e-30
@@ -34,6 +35,11 @@ class Cap:
     """
 
     limit: Value
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        c = self.limit
+        require_field(self, "limit", is_number(c) and c >= 0, AT_LEAST_0)
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the shrunken weights."""
@@ -151,6 +157,13 @@ class LossMixture:
 
     warm_up: int = 10
     n_iter: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        require_field(
+            self, "warm_up", is_count(self.warm_up, 0), "an int of at least 0"
+        )
+        require_field(self, "n_iter", is_count(self.n_iter), "an int of at least 1")
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return what is left of each weight."""
