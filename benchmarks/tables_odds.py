@@ -1,8 +1,9 @@
-"""Detectors on the ODDS sets: chapters 2 and 3 of paper 002, with peers beside ours.
+"""Detectors on the ODDS sets: chapters 2 and 3 of B. Liu's dissertation, with peers.
 
-Random split of 60 % to 40 %, contaminated training, everything fitted on the training
-part alone, one default for all sets. Area under the ROC curve (AUC) and average
-precision on the 40 %, seeds 5 to 9, which nobody used to choose a default.
+The dissertation is "Robust Learning of Deep Neural Networks under Data Corruption",
+2022. Random split of 60 % to 40 %, contaminated training, everything fitted on the
+training part alone, one default for all sets. Area under the ROC curve (AUC) and
+average precision on the 40 %, seeds 5 to 9, which nobody used to choose a default.
 
     python benchmarks/tables_odds.py                     # everything, several hours
     python benchmarks/tables_odds.py --study main --methods classical --seeds 5 6

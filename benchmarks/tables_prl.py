@@ -1,11 +1,12 @@
 """PRL beside every baseline on real data under the papers' corruptions.
 
-The analogue of Tables 1 and 2 of paper 001 (4.1, 4.2 and 4.5 of paper 002) on tables
-of numbers. Every method gets the same network and the true corruption rate where it
-takes one; "oracle" is the plain network trained on the uncorrupted rows alone, the
-ceiling. Of regressors some also run as they come, named with "()", beside an oracle
-that does. Scores are those of clean test rows after the last epoch: accuracy in per
-cent, or R2.
+The analogue of Tables 1 and 2 of the PRL paper, "Provable Robust Learning for Deep
+Neural Networks under Agnostic Corrupted Supervision" (4.1, 4.2 and 4.5 of B. Liu's
+dissertation, 2022), on tables of numbers. Every method gets the same network and the
+true corruption rate where it takes one; "oracle" is the plain network trained on the
+uncorrupted rows alone, the ceiling. Of regressors some also run as they come, named
+with "()", beside an oracle that does. Scores are those of clean test rows after the
+last epoch: accuracy in per cent, or R2.
 
     python benchmarks/tables_prl.py                    # everything, an hour or two
     python benchmarks/tables_prl.py --quick            # a glance, some minutes

@@ -29,7 +29,7 @@ autosummary_generate = True
 autosummary_ignore_module_all = False  # __all__ says what is public
 autodoc_typehints = "none"  # numpydoc sections say it
 numpydoc_show_class_members = True
-numpydoc_show_inherited_class_members = False
+numpydoc_show_inherited_class_members = True
 numpydoc_class_members_toctree = False
 myst_heading_anchors = 3
 
@@ -51,16 +51,26 @@ html_theme_options = {
     "show_toc_level": 2,
 }
 
-# Docstrings inherited from scikit-learn refer to sections of its own user guide.
-SKLEARN_GUIDE = "https://scikit-learn.org/stable/modules/model_evaluation.html"
+# Docstrings inherited from scikit-learn refer to pages of its own.
+SKLEARN = "https://scikit-learn.org/stable"
+SKLEARN_PAGES = {
+    "accuracy_score": "modules/model_evaluation.html#accuracy-score",
+    "r2_score": "modules/model_evaluation.html#r2-score",
+    "metadata_routing": "metadata_routing.html",
+    "meta-estimator": "glossary.html#term-meta-estimator",
+    "df_output_transform": "modules/df_output_transform.html",
+    "sphx_glr_auto_examples_miscellaneous_plot_set_output.py": (
+        "auto_examples/miscellaneous/plot_set_output.html"
+    ),
+}
 
 
 def refer_to_sklearn(app: Any, env: Any, node: Any, content: Any) -> Any:
-    """Resolve the labels of scikit-learn's guide that its docstrings mention."""
-    label = node.get("reftarget")
-    if label not in ("accuracy_score", "r2_score"):
+    """Resolve the labels of scikit-learn's pages that its docstrings mention."""
+    page = SKLEARN_PAGES.get(node.get("reftarget"))
+    if page is None:
         return None
-    uri = f"{SKLEARN_GUIDE}#{label.replace('_', '-')}"
+    uri = f"{SKLEARN}/{page}"
     return nodes.reference("", "", content, internal=False, refuri=uri)
 
 

@@ -89,7 +89,7 @@ for name, scores in found.items():
 
 # %%
 # The same by fold, beside no filter. On lakes, LOF, RCA and the flow lower the median
-# error by about a seventh, in every fold, and are level with one another; the isolation
+# error by about a sixth, in every fold, and are level with one another; the isolation
 # forest hardly helps. By R2 nobody gains more than a hair, and the isolation forest
 # loses. The dissertation reports a step from 0.78 to 0.82, with more lakes and other
 # predictors, which our file does not have. On the progression of diabetes, a set

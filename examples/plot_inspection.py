@@ -51,6 +51,7 @@ axes[0, 1].set_yscale("log")
 KeptRowsDisplay.from_estimator(detector, X, ax=axes[1, 0])
 ScoreContourDisplay.from_estimator(detector, X, ax=axes[1, 1])
 axes[1, 1].scatter(*X[::4].T, s=3, color="white")
+axes[1, 1].set(xlabel="x0", ylabel="x1")
 
 # %%
 # Classifiers and regressors train and trim as well. Images have 64 columns here, and

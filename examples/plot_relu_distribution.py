@@ -43,14 +43,15 @@ for name, model in models.items():
 # %%
 # The fitted trust in each row, and the estimated covariances.
 best = models["likelihood"]
-fig, axes = plt.subplots(1, 4, figsize=(13, 3))
+fig, axes = plt.subplots(2, 2, figsize=(9, 7.5), layout="constrained")
+axes = axes.flat
 bins = np.linspace(0, 1, 31)
 axes[0].hist(best.sample_weight_[clean], bins, alpha=0.6, label="clean rows")
 axes[0].hist(best.sample_weight_[~clean], bins, alpha=0.6, label="outliers")
-axes[0].set(xlabel="trust", yscale="log")
+axes[0].set(xlabel="trust", ylabel="rows", yscale="log")
 axes[0].legend()
 for ax, (name, model) in zip(axes[1:], models.items(), strict=True):
     image = ax.imshow(model.covariance_, vmin=-1, vmax=2, cmap="RdBu_r")
-    ax.set_title(name)
-fig.colorbar(image, ax=axes[1:])
+    ax.set(title=name, xlabel="column", ylabel="column")
+fig.colorbar(image, ax=axes[1:], label="covariance")
 plt.show()

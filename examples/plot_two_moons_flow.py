@@ -41,7 +41,8 @@ for row, (kind, draw) in zip(axes, kinds.items(), strict=True):
     odd, fresh_odd = draw(rng, N_ODD), draw(rng, 1000)
     X = np.r_[clean, odd]
     row[0].scatter(*clean.T, s=1, alpha=0.3)
-    row[0].scatter(*odd.T, s=2, color="C1")
+    row[0].scatter(*odd.T, s=2, color="C1", label="outliers")
+    row[0].legend(loc="upper left", markerscale=3)
     row[0].set_title(f"{kind} outliers")
     for ax, (name, params) in zip(row[1:], flows.items(), strict=True):
         flow = RobustRealNVPDetector(max_iter=25, random_state=0, **params).fit(X)
