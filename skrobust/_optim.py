@@ -7,7 +7,7 @@ import the compiler, which costs more than many a whole fit.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,53 +15,91 @@ from torch import Tensor
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # the values of the Adam paper
 
 
-class Adam:
+class _FlatOptimizer:
+    """What optimizers of one flat vector share: parts, and what they remember."""
+
+    parted: ClassVar[tuple[str, ...]]  # tensors of one number a parameter
+    whole: ClassVar[tuple[str, ...]] = ()  # others
+    first = True  # of equal parts: they step in turns, and one counts for all
+
+    def networks(self, n: int) -> list[Any]:
+        """Return optimizers of n equal parts, in the same memory."""
+        parts: list[Any] = vars(self).get("_parts", [])
+        if len(parts) != n:
+            self._parts = parts = [copy.copy(self) for _ in range(n)]
+            for k, part in enumerate(parts):
+                part.first = k == 0
+                for name in self.parted:
+                    setattr(part, name, getattr(self, name).chunk(n)[k])
+        return parts
+
+    def memory(self) -> list[Tensor]:
+        """Return what a step changes, apart from the parameters."""
+        return [getattr(self, name) for name in (*self.parted, *self.whole)]
+
+    def state(self) -> dict[str, Any]:
+        """Return what is remembered as NumPy arrays."""
+        names = (*self.parted, *self.whole)
+        return {name: getattr(self, name).cpu().numpy().copy() for name in names}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Inverse of ``state``."""
+        for name, array in state.items():
+            getattr(self, name).copy_(torch.tensor(array))
+
+
+class Adam(_FlatOptimizer):
     """Adam with the moments of Kingma and Ba (2015)."""
+
+    parted = ("mean", "square")
+    whole = ("count",)
 
     def __init__(self, theta: Tensor):
         self.mean, self.square = torch.zeros_like(theta), torch.zeros_like(theta)
         # the fused kernel wants its step count as a float32 tensor on the device
         self.count = torch.zeros((), dtype=torch.float32, device=theta.device)
         self.one = torch.ones_like(self.count)  # adding a Python number costs more
-        self.counts = True
-        self._parts: list[Adam] = []
-
-    def networks(self, n: int) -> list[Adam]:
-        """Return optimizers of n equal parts, in the same memory.
-
-        They must step in turns: the first one counts for all.
-        """
-        if len(self._parts) == n:
-            return self._parts
-        self._parts = parts = [copy.copy(self) for _ in range(n)]
-        for k, part in enumerate(parts):
-            part.mean, part.square = (t.chunk(n)[k] for t in (self.mean, self.square))
-            part.counts = k == 0
-        return parts
+        try:
+            # a private operation: not on every device, perhaps not in every version
+            few = [t[:1].clone() for t in (theta, theta, self.mean, self.square)]
+            self._fused_step(*few, self.one.clone(), 0.0)
+            self.fused = True
+        except (AttributeError, NotImplementedError, RuntimeError, TypeError):
+            self.fused = False
 
     def step(self, theta: Tensor, grad: Tensor, lr: float) -> None:
         """Move ``theta`` in place."""
-        if self.counts:
+        if self.first:
             self.count.add_(self.one)
-        try:
-            torch._fused_adam_(
-                [theta],
-                [grad],
-                [self.mean],
-                [self.square],
-                [],
-                [self.count],
-                lr=lr,
-                beta1=BETA1,
-                beta2=BETA2,
-                weight_decay=0.0,
-                eps=EPS,
-                amsgrad=False,
-                maximize=False,
-            )
-        except (AttributeError, NotImplementedError, RuntimeError, TypeError):
-            # a private operation: not on every device, perhaps not in every version
+        if self.fused:
+            self._fused_step(theta, grad, self.mean, self.square, self.count, lr)
+        else:
             self._plain_step(theta, grad, lr)
+
+    @staticmethod
+    def _fused_step(
+        theta: Tensor,
+        grad: Tensor,
+        mean: Tensor,
+        square: Tensor,
+        count: Tensor,
+        lr: float,
+    ) -> None:
+        torch._fused_adam_(
+            [theta],
+            [grad],
+            [mean],
+            [square],
+            [],
+            [count],
+            lr=lr,
+            beta1=BETA1,
+            beta2=BETA2,
+            weight_decay=0.0,
+            eps=EPS,
+            amsgrad=False,
+            maximize=False,
+        )
 
     def _plain_step(self, theta: Tensor, grad: Tensor, lr: float) -> None:
         self.mean.lerp_(grad, 1 - BETA1)
@@ -70,37 +108,15 @@ class Adam:
         size = self.square.sqrt().div_((1 - BETA2**t) ** 0.5).add_(EPS)
         theta.addcdiv_(self.mean, size, value=-lr / (1 - BETA1**t))
 
-    def memory(self) -> list[Tensor]:
-        """Return what a step changes, apart from the parameters."""
-        return [self.mean, self.square, self.count]
 
-    def state(self) -> dict[str, Any]:
-        """Return moments and count as NumPy arrays."""
-        names = ("mean", "square", "count")
-        return {k: getattr(self, k).cpu().numpy().copy() for k in names}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Inverse of ``state``."""
-        for name, array in state.items():
-            getattr(self, name).copy_(torch.tensor(array))
-
-
-class SGD:
+class SGD(_FlatOptimizer):
     """Gradient descent with classical or Nesterov momentum."""
+
+    parted = ("velocity",)
 
     def __init__(self, theta: Tensor, momentum: float = 0.9, nesterov: bool = True):
         self.velocity = torch.zeros_like(theta)
         self.momentum, self.nesterov = momentum, nesterov
-        self._parts: list[SGD] = []
-
-    def networks(self, n: int) -> list[SGD]:
-        """Return optimizers of n equal parts, in the same memory."""
-        if len(self._parts) == n:
-            return self._parts
-        self._parts = parts = [copy.copy(self) for _ in range(n)]
-        for k, part in enumerate(parts):
-            part.velocity = self.velocity.chunk(n)[k]
-        return parts
 
     def step(self, theta: Tensor, grad: Tensor, lr: float) -> None:
         """Move ``theta`` in place."""
@@ -109,18 +125,6 @@ class SGD:
             theta.add_(grad, alpha=-lr).add_(self.velocity, alpha=-lr * self.momentum)
         else:
             theta.add_(self.velocity, alpha=-lr)
-
-    def memory(self) -> list[Tensor]:
-        """Return what a step changes, apart from the parameters."""
-        return [self.velocity]
-
-    def state(self) -> dict[str, Any]:
-        """Return the velocity as a NumPy array."""
-        return {"velocity": self.velocity.cpu().numpy().copy()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Inverse of ``state``."""
-        self.velocity.copy_(torch.tensor(state["velocity"]))
 
 
 class SpectralNorm:

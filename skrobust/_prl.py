@@ -11,7 +11,7 @@ from ._regressor import RegressorBase
 from ._score_name import ScoreName, ScoreParameterMixin
 from .criteria import CrossEntropy, GradientNorm, Loss, LossLayer
 from .rules import Exchange, Ramp, Trim, chain
-from .steps import Reweight
+from .steps import Reweight, ReweightByLabel
 
 # what ranks the rows; None: the loss itself
 SCORES = {"loss_gradient": LossLayer(), "gradient": GradientNorm(), "loss": None}
@@ -72,6 +72,12 @@ class PRLClassifier(_PRL, ClassifierBase):
     ramp : int, default=10
         Epochs over which the left-out fraction grows to ``epsilon``: networks learn
         the common pattern before they can tell exceptions.
+    max_rejected : float or 'auto', default='auto'
+        Largest share of the weight of any given label that a batch may lose, in
+        (0, 1]. Else a rare or hard class would fill the left-out share before it is
+        learned, and never be. 'auto' is ``(1 + epsilon) / 2``: every label keeps at
+        least half of what the rows keep on average. 1 is the papers' algorithm. The
+        final verdict, ``inlier_mask_``, ranks all rows alike.
     {network_parameters}
     {stopping_parameters}
     {border_parameters}
@@ -111,7 +117,7 @@ class PRLClassifier(_PRL, ClassifierBase):
     >>> model = PRLClassifier(epsilon=0.2, random_state=0).fit(X, noisy)
     >>> model.score(X, y) > 0.95
     True
-    >>> bool(model.inlier_mask_[wrong].mean() < 0.1)
+    >>> bool(model.inlier_mask_[wrong].mean() < 0.2)
     True
     """
 
@@ -124,6 +130,7 @@ class PRLClassifier(_PRL, ClassifierBase):
         score="loss_gradient",
         co_training=False,
         ramp=10,
+        max_rejected="auto",
         hidden_layer_sizes=(256, 256),
         activation="relu",
         network=None,
@@ -154,6 +161,17 @@ class PRLClassifier(_PRL, ClassifierBase):
 
     def _loss(self) -> Loss:
         return CrossEntropy()
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        if self.max_rejected != "auto":
+            require_number(self, "max_rejected", 0, 1, open_low=True, open_high=False)
+
+    def _steps(self) -> tuple[Reweight, ...]:
+        most = self.max_rejected
+        most = (1 + self.epsilon) / 2 if most == "auto" else most
+        steps = super()._steps()
+        return tuple(ReweightByLabel(s.rule, s.score, most=most) for s in steps)
 
 
 @documented

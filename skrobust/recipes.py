@@ -131,6 +131,12 @@ def _prl(owner: str, task: str, epsilon: float, **params: Any) -> PRL:
     return kind(epsilon, **params)
 
 
+def _by_loss(owner: str, task: str, epsilon: float, **params: Any) -> PRL:
+    if task == "classification":  # these know nothing of labels
+        params.setdefault("max_rejected", 1.0)
+    return _prl(owner, task, epsilon, score="loss", **params)
+
+
 @_documented
 def standard(task: str = "classification", **params: Any) -> Net:
     """Train plainly on all rows: cross entropy or squared error.
@@ -461,9 +467,9 @@ def self_paced(
     --------
     >>> from skrobust.recipes import self_paced
     >>> self_paced(epsilon=0.3)
-    PRLClassifier(epsilon=0.3, score='loss')
+    PRLClassifier(epsilon=0.3, max_rejected=1.0, score='loss')
     """
-    return _prl("self_paced", task, epsilon, score="loss", **params)
+    return _by_loss("self_paced", task, epsilon, **params)
 
 
 @_documented
@@ -489,9 +495,9 @@ def co_teaching(
     --------
     >>> from skrobust.recipes import co_teaching
     >>> co_teaching()
-    PRLClassifier(co_training=True, score='loss')
+    PRLClassifier(co_training=True, max_rejected=1.0, score='loss')
     """
-    return _prl("co_teaching", task, epsilon, score="loss", co_training=True, **params)
+    return _by_loss("co_teaching", task, epsilon, co_training=True, **params)
 
 
 @_documented

@@ -372,7 +372,7 @@ def test_blocks_are_neighbours_and_equal_to_one_row(n, b, equal):
 
 
 def test_the_block_kept_is_the_median_one():
-    """Paper 000, equation 6: the largest mean that is not above the median."""
+    """The DeepMoM paper, equation 6: the largest mean that is not above the median."""
     for seed in range(20):
         scores = draw(seed, 1, 12)[0]
         for b in (2, 3, 4, 6, 12):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import pickle
 import re
 
+import numpy as np
 import pytest
 import torch
+from sklearn.datasets import make_classification
+from sklearn.metrics import balanced_accuracy_score
 from torch.testing import assert_close
 
+from skrobust import PRLClassifier
 from skrobust._batch import Batch
 from skrobust._stack import MLPStack
 from skrobust.criteria import CrossEntropy, GradientNorm, LossLayer, Prediction
@@ -19,6 +23,7 @@ from skrobust.steps import (
     RandomWeights,
     Relabel,
     Reweight,
+    ReweightByLabel,
     SmoothLabels,
 )
 
@@ -30,6 +35,7 @@ STEPS = [
     Reweight(chain(Trim(0.3), Exchange()), GradientNorm(CrossEntropy())),
     Reweight(Cap(0.5), GradientNorm(CrossEntropy()), renormalize=False),
     Reweight(Disagreement(), Prediction()),
+    ReweightByLabel(Trim(0.3), LossLayer(CrossEntropy()), most=0.4),
     SmoothLabels(),
     SmoothLabels(lambda epoch: 0.1 * epoch),
     Mixup(),
@@ -255,3 +261,78 @@ def test_relabelling_gives_way_where_weight_was_lost_and_gives_weight_back():
         for i in range(N):
             share = trust[k, i] if said[i] != guess[k, i] else 1.0
             assert float(after.y[k, i, said[i]]) == pytest.approx(float(share))
+
+
+# -- weights by label ------------------------------------------------------------
+
+
+class Known:
+    """A score that is given."""
+
+    def __init__(self, values):
+        self.values = torch.as_tensor(values, dtype=torch.float64)[None]
+
+    def __call__(self, stack, batch):
+        return self.values
+
+
+def by_label(scores, labels, epsilon, most, weights=None):
+    n = len(scores)
+    weights = torch.ones(n) if weights is None else torch.as_tensor(weights)
+    y = torch.nn.functional.one_hot(torch.as_tensor(labels)).double()
+    batch = Batch(torch.zeros(n, 1), y, weights.double()[None])
+    context = Context(CrossEntropy(), 0, torch.Generator())
+    step = ReweightByLabel(Trim(epsilon), Known(scores), most=most)
+    return step(None, batch, context).weights[0]
+
+
+def test_no_label_loses_more_than_its_share_and_others_make_up_for_it():
+    scores = np.r_[np.arange(12.0), 20 + np.arange(4.0)]  # the rare label is hardest
+    labels = np.r_[np.zeros(12, int), np.ones(4, int)]
+    plain = by_label(scores, labels, 0.25, 1.0)
+    assert plain[12:].sum() == 0  # it would be lost
+    left = by_label(scores, labels, 0.25, 0.5)
+    assert left.tolist() == [1.0] * 10 + [0, 0] + [1, 1, 0, 0]
+    assert left.sum() == plain.sum() == 12
+
+
+def test_labels_that_keep_enough_are_trimmed_as_ever():
+    scores, labels = np.arange(16.0), np.arange(16) % 2
+    for most in (0.5, 0.9):
+        assert torch.equal(
+            by_label(scores, labels, 0.25, most), by_label(scores, labels, 0.25, 1.0)
+        )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shares_of_labels_are_shares_of_weight(seed):
+    rng = np.random.default_rng(seed)
+    labels, times = rng.choice(3, 30, p=[0.7, 0.2, 0.1]), rng.integers(1, 4, 30)
+    scores = rng.random(30) + labels
+    left = by_label(scores, labels, 0.3, 0.5, times)
+    each = by_label(np.repeat(scores, times), np.repeat(labels, times), 0.3, 0.5)
+    assert left.sum() == pytest.approx(0.7 * times.sum())
+    for label in range(3):
+        mass = times[labels == label].sum()
+        for found, its in ((left, labels), (each, np.repeat(labels, times))):
+            lost = mass - float(found[torch.as_tensor(its == label)].sum())
+            assert lost <= 0.5 * mass + 3  # the row at the border is whole
+
+
+def test_a_rare_class_of_clean_labels_is_learned():
+    X, y = make_classification(
+        1500,
+        10,
+        n_informative=6,
+        weights=[0.95],
+        flip_y=0,
+        class_sep=1.5,
+        random_state=0,
+    )
+    X = X.astype(np.float32)
+    lost, kept = (
+        PRLClassifier(max_rejected=most, random_state=0, max_iter=40).fit(X, y)
+        for most in (1.0, "auto")
+    )
+    assert balanced_accuracy_score(y, lost.predict(X)) < 0.6
+    assert balanced_accuracy_score(y, kept.predict(X)) > 0.75

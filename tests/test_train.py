@@ -36,7 +36,7 @@ from skrobust.criteria import (
     as_loss,
 )
 from skrobust.rules import Exchange, MultiplicativeWeights, Ramp, Trim, chain
-from skrobust.steps import Context, Mixup, Reweight, SmoothLabels
+from skrobust.steps import Context, Mixup, Reweight, ReweightByLabel, SmoothLabels
 
 F64 = torch.float64
 CPU = torch.device("cpu")
@@ -232,11 +232,14 @@ def test_prl_is_a_composition_of_steps():
         Reweight(chain(Trim(Ramp(0.3, 4)), Exchange()), GradientNorm(CrossEntropy())),
     )
     base = NetClassifier(steps, n_networks=2, **QUICK).fit(X, y)
-    prl = PRLClassifier(0.3, score="gradient", co_training=True, ramp=4, **QUICK).fit(
-        X, y
-    )
+    settings = {"score": "gradient", "co_training": True, "ramp": 4, **QUICK}
+    prl = PRLClassifier(0.3, max_rejected=1.0, **settings).fit(X, y)
     assert np.array_equal(base.predict_proba(X), prl.predict_proba(X))
     assert np.array_equal(base.sample_weight_, prl.sample_weight_)
+    steps = (ReweightByLabel(steps[0].rule, steps[0].score, most=0.4),)
+    base = NetClassifier(steps, n_networks=2, **QUICK).fit(X, y)
+    prl = PRLClassifier(0.3, max_rejected=0.4, **settings).fit(X, y)
+    assert np.array_equal(base.predict_proba(X), prl.predict_proba(X))
 
 
 # -- a rejected row never touches the gradient -----------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,7 +54,8 @@ class Trim:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        e, r = self.epsilon, self.reach
+        e: Any = self.epsilon
+        r: Any = self.reach
         require_field(self, "epsilon", is_number(e) and 0 <= e < 1, IN_UNIT)
         ok = is_number(r) and r >= 1
         require_field(self, "reach", ok, "None or a number of at least 1")
@@ -255,7 +257,7 @@ class SelfPaced:
 
     def __post_init__(self) -> None:
         """Refuse what no score can be compared with."""
-        t = self.threshold
+        t: Any = self.threshold
         require_field(self, "threshold", is_number(t) and t == t, "a number")
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:

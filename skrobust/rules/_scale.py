@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ class Cap:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        c = self.limit
+        c: Any = self.limit
         require_field(self, "limit", is_number(c) and c >= 0, AT_LEAST_0)
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:

@@ -1,0 +1,262 @@
+"""Steps that set weights: rules at work on a batch, and weights drawn at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._batch import Batch
+from .._words import is_number, require_field
+from ..criteria import Loss, Score
+from ..rules import Rule
+from ._base import Context
+
+
+@dataclass(frozen=True)
+class Reweight:
+    """Score the rows, then let a rule set their weights.
+
+    A score that is not a number counts as infinite. With a process group the rule
+    sees the rows of all processes.
+
+    Without ``every`` the rule judges each batch by itself, in every training step.
+    With it the rule judges all rows together after so many epochs, in one further
+    pass over them in evaluation mode, and batches hold its weights from then on. That
+    pass sees rows and labels as they are, whatever other steps make of a batch.
+
+    Parameters
+    ----------
+    rule : Rule
+        For instance `rules.Trim`.
+    score : Score, default=None
+        For instance `criteria.LossLayer`; None: the loss that is descended.
+    renormalize : bool, default=True
+        Whether the loss is averaged with the new weights (dropping rows) or still
+        divided by the mass before the rule (shrinking rows, as clipping does).
+        Weights of all rows are always renormalized within the batch.
+    every : float, default=None
+        Epochs between two judgements of all rows, positive: 1 for each epoch, 0.5
+        for each half. One judgement at most follows a batch. None: judge each batch.
+
+    Examples
+    --------
+    >>> from skrobust import NetClassifier
+    >>> from skrobust.rules import Trim
+    >>> from skrobust.steps import Reweight
+    >>> NetClassifier(steps=(Reweight(Trim(0.3)),)).steps[0].rule
+    Trim(epsilon=0.3, reach=None)
+    """
+
+    rule: Rule
+    score: Score | None = None
+    renormalize: bool = True
+    every: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        every: Any = self.every
+        ok = is_number(every) and every > 0
+        require_field(self, "every", ok, "None or a number in the range (0, inf)")
+
+    def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
+        """Return the batch with new weights."""
+        if self.every:
+            return batch
+        return self._judged(self.rate(stack, batch, context), batch, context)
+
+    def _judged(self, scores: Tensor, batch: Batch, context: Context) -> Batch:
+        weights = self.decide(scores, batch.weights, context)
+        mass = None if self.renormalize else batch.weights.sum(-1, keepdim=True)
+        return batch.reweighted(weights, mass, getattr(self.rule, "sparse", False))
+
+    @property
+    def by_order(self) -> bool:
+        """Whether the rule looks at the order of the rows."""
+        return bool(getattr(self.rule, "by_order", False))
+
+    def bound(self, loss: Loss) -> Reweight:
+        """Return the step with the descended loss filled in where none is given.
+
+        Parameters
+        ----------
+        loss : Loss
+            The loss that training descends.
+
+        Returns
+        -------
+        Reweight
+            With a score that can be called.
+        """
+        score = self.score or loss
+        if hasattr(score, "bound"):
+            score = score.bound(loss)
+        return replace(self, score=score)
+
+    def rate(self, stack: Any, batch: Batch, context: Context) -> Tensor:
+        """Score the rows of a batch.
+
+        Parameters
+        ----------
+        stack : object
+            The K networks.
+        batch : Batch
+            n rows.
+        context : Context
+            Whose loss is the score where the step has none.
+
+        Returns
+        -------
+        Tensor of shape (K, n)
+        """
+        return (self.score or context.loss)(stack, batch)
+
+    def decide(
+        self, scores: Tensor, weights: Tensor, context: Context, **more: Tensor
+    ) -> Tensor:
+        """Apply the rule to the rows of all processes; return this one's part.
+
+        Parameters
+        ----------
+        scores : Tensor of shape (K, n)
+            Those that are not numbers count as infinite.
+        weights : Tensor of shape (1, n) or (K, n)
+            The weights so far.
+        context : Context
+            The epoch, and the other processes.
+        **more : Tensor
+            Passed on to the rule.
+
+        Returns
+        -------
+        Tensor of shape (K, n)
+            The new weights.
+        """
+        comm, n = context.comm, scores.shape[-1]
+        # a row that cannot be rated is the worst of all
+        scores = scores.nan_to_num(nan=torch.inf, posinf=torch.inf)
+        everyone, before = comm.gather(scores), comm.gather(weights)
+        more = {name: comm.gather(tensor) for name, tensor in more.items()}
+        return comm.mine(self.rule(everyone, before, epoch=context.epoch, **more), n)
+
+    def revise(
+        self, scores: Tensor, before: Tensor, own: Tensor, context: Context
+    ) -> Tensor:
+        """Judge all rows, whose weights were ``before`` and by themselves are ``own``.
+
+        A rule that updates starts from what it said before, others start afresh.
+
+        Parameters
+        ----------
+        scores : Tensor of shape (K, n)
+            Of all rows.
+        before : Tensor of shape (1, n) or (K, n)
+            The weights that the last judgement gave.
+        own : Tensor of shape (1, n)
+            The weights of the rows by themselves.
+        context : Context
+            The epoch, and the other processes.
+
+        Returns
+        -------
+        Tensor of shape (K, n)
+            The new weights.
+        """
+        if getattr(self.rule, "updates", False):
+            return self.decide(scores, before, context, own=own)
+        return self.decide(scores, own, context)
+
+
+_HAIR = 1 + 1e-6  # sums are rounded
+
+
+@dataclass(frozen=True)
+class ReweightByLabel(Reweight):
+    """Reweight, but leave every given label a share of its weight in each batch.
+
+    Where a rule takes more of a label than it may, the rows of that label which score
+    best are spared, and the rule judges once more. A rare or hard label would
+    otherwise fill the share that is left out before it is learned, and never be.
+
+    Parameters
+    ----------
+    most : float, default=1.0
+        Largest share of a label's weight that may be taken, in (0, 1]; 1 is
+        `Reweight`. Weights of all rows, with ``every``, are set by the rule alone.
+
+    Examples
+    --------
+    >>> from skrobust import NetClassifier
+    >>> from skrobust.rules import Trim
+    >>> from skrobust.steps import ReweightByLabel
+    >>> model = NetClassifier((ReweightByLabel(Trim(0.2), most=0.6),))
+    """
+
+    most: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        super().__post_init__()
+        ok = is_number(self.most) and 0 < self.most <= 1
+        require_field(self, "most", ok, "a number in the range (0, 1]")
+
+    def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
+        """Return the batch with new weights."""
+        if self.every or self.most == 1:
+            return super().__call__(stack, batch, context)
+        y: Any = batch.y
+        scores = self.rate(stack, batch, context)
+        after = self._judged(scores, batch, context)
+        lost = context.comm.add_up((batch.weights - after.weights) @ y)
+        mass = context.comm.add_up(batch.weights @ y)
+        # on a GPU the host would have to wait to learn that nothing is amiss
+        if lost.device.type == "cpu" and not (lost > self.most * _HAIR * mass).any():
+            return after
+        spared = _best(scores, batch.weights, y, 1 - self.most)
+        return self._judged(scores.masked_fill(spared, -torch.inf), batch, context)
+
+
+def _best(scores: Tensor, weights: Tensor, y: Tensor, share: float) -> Tensor:
+    """Mark the rows of lowest score that hold a share of their label's weight, (K, n).
+
+    ``y`` (n, n_classes) or (K, n, n_classes) are labels or their probabilities.
+    """
+    labels = y.argmax(-1).expand(scores.shape)
+    own = weights.expand(scores.shape).unsqueeze(-1)
+    of_label = torch.nn.functional.one_hot(labels, y.shape[-1]) * own  # (K, n, C)
+    order = scores.argsort(dim=-1, stable=True).unsqueeze(-1)
+    mass = of_label.gather(-2, order.expand_as(of_label)).cumsum(-2)
+    within = mass <= share * _HAIR * mass[..., -1:, :]
+    inside = torch.empty_like(within).scatter_(-2, order.expand_as(within), within)
+    return inside.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+
+
+@dataclass(frozen=True)
+class RandomWeights:
+    """Multiply each weight by the positive part of a standard normal draw.
+
+    Half of a batch is left out at random, anew in every step: the baseline that
+    methods which choose weights with a reason must beat.
+
+    References
+    ----------
+    M. Ren et al., "Learning to Reweight Examples for Robust Deep Learning", 2018;
+    the MR paper: N. Bar, T. Koren and R. Giryes, "Multiplicative Reweighting for Robust
+    Neural Network Optimization", 2024, section 5.
+
+    Examples
+    --------
+    >>> from skrobust import NetClassifier
+    >>> from skrobust.steps import RandomWeights
+    >>> NetClassifier(steps=(RandomWeights(),))
+    NetClassifier(steps=(RandomWeights(),))
+    """
+
+    def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
+        """Return the batch with new weights."""
+        shape = torch.zeros(stack.n_networks, batch.weights.shape[-1])
+        shape = shape.to(batch.weights)
+        draws = shape.normal_(generator=context.generator).clamp_(min=0)
+        return batch.reweighted(batch.weights * draws, None)
