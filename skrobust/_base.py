@@ -53,6 +53,7 @@ class NetBase(Hooks, FittedNet):
         classes: Any = None,
         partial: bool = False,
     ) -> None:
+        """Fit; may leave the estimator half done where something fails."""
         self._check_params()
         resume = self.__sklearn_is_fitted__() and (partial or self.warm_start)
         X, y = self._check_arrays(X, y, reset=not resume)
@@ -61,20 +62,17 @@ class NetBase(Hooks, FittedNet):
         used = np.flatnonzero(weights)
         metadata = {} if sample_weight is None else {"sample_weight": given}
         tell = {"estimator": self, "X": X, "y": y, "metadata": metadata}
-        w = weights[used]
-        if len(used) < len(weights):  # indexing would copy a memory map
-            X, y = X[used], None if y is None else y[used]
+        X, y, w = _rows_at(used, X, y, weights)
         about = self._learn_targets(X, y, w, Call(resume, partial, classes))
         w = w * self._class_weights(y, w)
-        if not w.all():  # rows of a class that is not to count
-            X, y, w, used = X[w > 0], y[w > 0], w[w > 0], used[w > 0]
+        X, y, w, used = _rows_at(np.flatnonzero(w), X, y, w, used)
         target = self._encode(y, about)
         held_out = self._given_validation(X_val, y_val, about)
         progress = self._begin(X, w, about["n_outputs_"], resume, partial)
         if held_out is None and not partial and getattr(self, "early_stopping", False):
             inner, outer = self._split(len(X), target, progress.order)
-            held_out = X[outer], target[outer], w[outer]
-            X, target, w, used = X[inner], target[inner], w[inner], used[inner]
+            held_out = _rows_at(outer, X, target, w)
+            X, target, w, used = _rows_at(inner, X, target, w, used)
         context = Context(self._loss(), progress.n_epochs, progress.stack.generator)
         context.lengths = [] if self._by_change() else None
         size, n_parts = self._batches(X, target, w)
@@ -96,18 +94,29 @@ class NetBase(Hooks, FittedNet):
             recipe = self._settle(rows, progress, recipe, X, partial)
             mark = self._recall(rows, recipe, (X, target, total), resume)
             run_epochs(rows, progress, recipe, context, watch)
-            vars(self).pop("validation_scores_", None)  # of an earlier fit
-            vars(self).update(self._attributes(progress, about))
-            verdict = self._verdict()
-            if verdict is not None:
-                recipe = replace(recipe, steps=self._bound(verdict))
-            final = posterior(progress.stack, rows, recipe, context).mean(0)
+            final = self._learned(rows, progress, recipe, context, about)
         revised = None if rows.revised is None else rows.revised.cpu().numpy()
         self._revised = mark, revised
-        self._stack = progress.stack.compact()
-        left = (final.double().cpu().numpy() / total)[place] * w
-        self._keep_weights(used, len(weights), w, left)
+        self._keep_weights(used, len(weights), w, (final / total)[place] * w)
         self._finish(tell["X"], given)
+
+    def _learned(
+        self,
+        rows: Rows,
+        progress: Progress,
+        recipe: Recipe,
+        context: Context,
+        about: dict[str, Any],
+    ) -> Array:
+        """Keep what was learned; return what final weights the rows have, (n,)."""
+        vars(self).pop("validation_scores_", None)  # of an earlier fit
+        vars(self).update(self._attributes(progress, about))
+        self._stack = progress.stack.compact()
+        verdict = self._verdict()
+        if verdict is not None:
+            recipe = replace(recipe, steps=self._bound(verdict))
+        final = posterior(self._stack, rows, recipe, context).mean(0)
+        return final.cpu().double().numpy()
 
     def _check_arrays(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
         X, y = _border.to_numpy(X), _border.to_numpy(y)
@@ -358,3 +367,10 @@ class NetBase(Hooks, FittedNet):
         self.sample_weight_[used] = final
         self.inlier_mask_ = np.zeros(n, dtype=bool)
         self.inlier_mask_[used] = final > 0.5 * prior
+
+
+def _rows_at(index: Array, *arrays: Any) -> tuple[Any, ...]:
+    """Return some rows of each array; all of them as they are, which copies no map."""
+    if len(index) == len(arrays[0]):
+        return arrays
+    return tuple(None if array is None else array[index] for array in arrays)

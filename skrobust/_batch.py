@@ -188,9 +188,10 @@ class Rows:
         there = mask.nonzero()[:, 0]
         x, y, at = self.x, self.y, there.cpu()
         part = x[there] if isinstance(x, Tensor) else lambda index: x(at[index])
-        return Rows(
-            part, None if y is None else y[there], self.weights[there], self.n_classes
-        )
+        keys = None if self.keys is None else self.keys[at]
+        target = None if y is None else y[there]
+        own = self.weights[there]
+        return Rows(part, target, own, self.n_classes, keys, self.n_parts)
 
     def _batch(self, index: Tensor, x: Tensor, y: Tensor | None, own: Tensor) -> Batch:
         mass = None if self.unit is None else self.unit * own.shape[-1]

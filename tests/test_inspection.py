@@ -381,3 +381,13 @@ def test_a_search_over_something_else_is_refused():
         SensitivityDisplay.from_search(search)
     with pytest.raises(ValueError, match="a score 'accuracy'"):
         SensitivityDisplay.from_search(search, metric="accuracy", param_name="alpha")
+
+
+def test_options_may_name_what_displays_set_themselves():
+    scores = np.arange(20.0)
+    shown = ScoreHistogramDisplay.from_predictions(
+        scores, outlier_mask=scores < 3, label="mine", color="C2"
+    )
+    assert shown.stairs_.get_label() == shown.outlier_stairs_.get_label() == "mine"
+    shown = KeptRowsDisplay.from_predictions(X, np.arange(len(X)) > 3, c="k", s=3)
+    assert (shown.kept_.get_facecolor()[0, :3] == 0).all()

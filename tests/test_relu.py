@@ -307,3 +307,25 @@ def test_a_weight_may_be_one_number():
         ReLUDistributionEstimator().fit(X, sample_weight=w) for w in (2.0, None)
     )
     np.testing.assert_allclose(one.covariance_, none.covariance_, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"n_samples": 0},
+        {"n_features": 0},
+        {"n_components": 0},
+        {"n_components": 9},
+        {"bias": [-1.0, 0.0, 0.0]},
+        {"bias": [1.0]},
+        {"weights": [1.0, 2.0]},
+    ],
+)
+def test_a_draw_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ValueError, match="parameter of make_relu_distribution must be"):
+        make_relu_distribution(**{"n_samples": 10, "n_features": 3, **wrong})
+
+
+def test_given_weights_say_how_many_columns_there_are():
+    X, W, b, _ = make_relu_distribution(10, weights=np.eye(4)[:, :2], random_state=0)
+    assert X.shape == (10, 4) and W.shape == (4, 2) and b.shape == (4,)

@@ -78,7 +78,7 @@ def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray:
     if sample_weight is None:
         return np.ones(n)
     weights = check_array(
-        sample_weight if np.ndim(sample_weight) else np.full(n, sample_weight),
+        np.full(n, sample_weight) if is_number(sample_weight) else sample_weight,
         ensure_2d=False,
         dtype=np.float64,
         input_name="sample_weight",

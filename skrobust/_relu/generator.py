@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.utils import check_random_state
 
-from .._words import is_number, parameter_error
+from .._words import is_count, is_number, parameter_error
 
 Outliers = tuple[float, float] | float | np.ndarray | Callable[..., np.ndarray]
 
@@ -91,8 +91,23 @@ def make_relu_distribution(
     if not is_number(contamination) or not 0 <= contamination < 1:
         expected = "a float in the range [0, 1)"
         raise parameter_error("contamination", name, expected, contamination)
-    rng = check_random_state(random_state)
+    given = None if weights is None else np.array(weights, dtype=float)
+    if given is not None:  # they say how many columns there are
+        if given.ndim != 2:
+            expected = "an array of shape (n_features, n_components)"
+            raise parameter_error("weights", name, expected, weights)
+        n_features = len(given)
     k = n_features if n_components is None else n_components
+    for what, value in (("n_samples", n_samples), ("n_features", n_features)):
+        if not is_count(value):
+            raise parameter_error(what, name, "an int in the range [1, inf)", value)
+    if not is_count(k) or k > n_features:
+        expected = f"None or an int in the range [1, {n_features}]"
+        raise parameter_error("n_components", name, expected, k)
+    if bias is not None and (np.shape(bias) != (n_features,) or np.min(bias) < 0):
+        expected = f"None or {n_features} numbers of at least 0"
+        raise parameter_error("bias", name, expected, bias)
+    rng = check_random_state(random_state)
     if weights is None:
         weights = np.linalg.svd(rng.standard_normal((n_features, k)))[0][:, :k]
     if bias is None:

@@ -179,17 +179,12 @@ class ScoreHistogramDisplay(Display):
         ax = self._start(ax)
         options = {"fill": True, "alpha": 0.6, **kwargs}
         known = self.outlier_counts is not None
-        self.stairs_ = ax.stairs(
-            self.counts, self.edges, label="inliers" if known else None, **options
-        )
+        first = {"label": "inliers" if known else None, **options}
+        self.stairs_ = ax.stairs(self.counts, self.edges, **first)
         self.outlier_stairs_ = self.threshold_line_ = None
         if known:
-            self.outlier_stairs_ = ax.stairs(
-                self.outlier_counts,
-                self.edges,
-                label="outliers",
-                **{"color": "C3", **options},
-            )
+            second = {"label": "outliers", "color": "C3", **options}
+            self.outlier_stairs_ = ax.stairs(self.outlier_counts, self.edges, **second)
         if self.threshold is not None:
             self.threshold_line_ = ax.axvline(
                 self.threshold, color="black", linestyle="--", label="threshold"

@@ -151,6 +151,8 @@ class KeptRowsDisplay(Display):
             "marker": "x",
             "label": f"trimmed: {len(out)}",
         }
+        if "c" in kwargs:  # matplotlib takes one of the two
+            del first["color"], second["color"]
         self.kept_ = ax.scatter(*kept.T, **{**first, **kwargs})
         self.trimmed_ = ax.scatter(*out.T, **{**second, **kwargs})
         ax.set(xlabel=self.labels[0], ylabel=self.labels[1])

@@ -226,11 +226,13 @@ def _best(scores: Tensor, weights: Tensor, y: Tensor, share: float) -> Tensor:
     labels = y.argmax(-1).expand(scores.shape)
     own = weights.expand(scores.shape).unsqueeze(-1)
     of_label = torch.nn.functional.one_hot(labels, y.shape[-1]) * own  # (K, n, C)
-    order = scores.argsort(dim=-1, stable=True).unsqueeze(-1)
-    mass = of_label.gather(-2, order.expand_as(of_label)).cumsum(-2)
-    within = mass <= share * _HAIR * mass[..., -1:, :]
-    inside = torch.empty_like(within).scatter_(-2, order.expand_as(within), within)
-    return inside.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    ranked, order = scores.sort(dim=-1, stable=True)
+    mass = of_label.gather(-2, order.unsqueeze(-1).expand_as(of_label)).cumsum(-2)
+    # up to the last of equal scores: so a weight of two is a row given twice
+    last = torch.searchsorted(ranked, scores.contiguous(), right=True) - 1
+    up_to = mass.gather(-2, last.unsqueeze(-1).expand_as(mass))
+    within = up_to <= share * _HAIR * mass[..., -1:, :]
+    return within.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
 
 
 @dataclass(frozen=True)
