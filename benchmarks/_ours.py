@@ -13,7 +13,7 @@ from skrobust._stack import MLPStack
 from skrobust._train import Recipe, drawn, train_epoch
 from skrobust.criteria import CrossEntropy, GradientNorm, LossIncrement, LossLayer
 from skrobust.rules import MedianOfMeans, MultiplicativeWeights, Ramp, Trim
-from skrobust.steps import Context, Reweight
+from skrobust.steps import Context, Reweight, ReweightByLabel
 
 _LOSS, _TRIM = CrossEntropy(), Trim(Ramp(0.2, 10))
 
@@ -21,6 +21,7 @@ METHODS = {
     "plain": (),
     "loss trimming": (Reweight(_TRIM),),
     "PRL(L)": (Reweight(_TRIM, LossLayer(_LOSS)),),
+    "PRL(L), by label": (ReweightByLabel(_TRIM, LossLayer(_LOSS)),),
     "PRL(G)": (Reweight(_TRIM, GradientNorm(_LOSS)),),
     "MoM": (Reweight(MedianOfMeans(8)),),
     "MoM, two players": (Reweight(MedianOfMeans(8), LossIncrement(_LOSS)),),

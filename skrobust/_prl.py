@@ -72,12 +72,12 @@ class PRLClassifier(_PRL, ClassifierBase):
     ramp : int, default=10
         Epochs over which the left-out fraction grows to ``epsilon``: networks learn
         the common pattern before they can tell exceptions.
-    max_rejected : float or 'auto', default='auto'
-        Largest share of the weight of any given label that a batch may lose, in
-        (0, 1]. Else a rare or hard class would fill the left-out share before it is
-        learned, and never be. 'auto' is ``(1 + epsilon) / 2``: every label keeps at
-        least half of what the rows keep on average. 1 is the papers' algorithm. The
-        final verdict, ``inlier_mask_``, ranks all rows alike.
+    by_label : bool, default=True
+        Leave out only rows that score worse than the mean of those with the same label
+        in the batch, and less than ``epsilon`` where these are fewer. Else a rare or
+        hard class would fill the left-out share before it is learned, and never be.
+        False is the papers' algorithm. The final verdict, ``inlier_mask_``, ranks all
+        rows alike.
     {network_parameters}
     {stopping_parameters}
     {border_parameters}
@@ -130,7 +130,7 @@ class PRLClassifier(_PRL, ClassifierBase):
         score="loss_gradient",
         co_training=False,
         ramp=10,
-        max_rejected="auto",
+        by_label=True,
         hidden_layer_sizes=(256, 256),
         activation="relu",
         network=None,
@@ -164,14 +164,12 @@ class PRLClassifier(_PRL, ClassifierBase):
 
     def _check_params(self) -> None:
         super()._check_params()
-        if self.max_rejected != "auto":
-            require_number(self, "max_rejected", 0, 1, open_low=True, open_high=False)
+        require_bool(self, "by_label")
 
     def _steps(self) -> tuple[Reweight, ...]:
-        most = self.max_rejected
-        most = (1 + self.epsilon) / 2 if most == "auto" else most
         steps = super()._steps()
-        return tuple(ReweightByLabel(s.rule, s.score, most=most) for s in steps)
+        kind = ReweightByLabel if self.by_label else Reweight
+        return tuple(kind(step.rule, step.score) for step in steps)
 
 
 @documented

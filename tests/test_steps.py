@@ -35,7 +35,7 @@ STEPS = [
     Reweight(chain(Trim(0.3), Exchange()), GradientNorm(CrossEntropy())),
     Reweight(Cap(0.5), GradientNorm(CrossEntropy()), renormalize=False),
     Reweight(Disagreement(), Prediction()),
-    ReweightByLabel(Trim(0.3), LossLayer(CrossEntropy()), most=0.4),
+    ReweightByLabel(Trim(0.3), LossLayer(CrossEntropy())),
     SmoothLabels(),
     SmoothLabels(lambda epoch: 0.1 * epoch),
     Mixup(),
@@ -276,47 +276,49 @@ class Known:
         return self.values
 
 
-def by_label(scores, labels, epsilon, most, weights=None):
+def by_label(scores, labels, epsilon, weights=None, kind=ReweightByLabel):
     n = len(scores)
     weights = torch.ones(n) if weights is None else torch.as_tensor(weights)
     y = torch.nn.functional.one_hot(torch.as_tensor(labels)).double()
     batch = Batch(torch.zeros(n, 1), y, weights.double()[None])
     context = Context(CrossEntropy(), 0, torch.Generator())
-    step = ReweightByLabel(Trim(epsilon), Known(scores), most=most)
-    return step(None, batch, context).weights[0]
+    return kind(Trim(epsilon), Known(scores))(None, batch, context).weights[0]
 
 
-def test_no_label_loses_more_than_its_share_and_others_make_up_for_it():
+def test_a_hard_label_loses_only_what_is_worse_than_its_mean():
     scores = np.r_[np.arange(12.0), 20 + np.arange(4.0)]  # the rare label is hardest
     labels = np.r_[np.zeros(12, int), np.ones(4, int)]
-    plain = by_label(scores, labels, 0.25, 1.0)
+    plain = by_label(scores, labels, 0.25, kind=Reweight)
     assert plain[12:].sum() == 0  # it would be lost
-    left = by_label(scores, labels, 0.25, 0.5)
+    left = by_label(scores, labels, 0.25)
     assert left.tolist() == [1.0] * 10 + [0, 0] + [1, 1, 0, 0]
     assert left.sum() == plain.sum() == 12
 
 
-def test_labels_that_keep_enough_are_trimmed_as_ever():
-    scores, labels = np.arange(16.0), np.arange(16) % 2
-    for most in (0.5, 0.9):
-        assert torch.equal(
-            by_label(scores, labels, 0.25, most), by_label(scores, labels, 0.25, 1.0)
-        )
+def test_less_than_the_share_is_left_out_where_no_more_is_worse_than_usual():
+    scores, labels = np.r_[np.zeros(9), 1.0], np.zeros(10, int)
+    assert by_label(scores, labels, 0.5).tolist() == [1.0] * 9 + [0]
+    assert by_label(np.ones(10), labels, 0.5).tolist() == [1.0] * 10
+    alone = by_label([1.0, 1.0, 1.0, 5.0], [0, 0, 0, 1], 0.25)
+    assert alone.tolist() == [1.0] * 4  # the only row of its label
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_a_row_without_a_score_is_never_spared(bad):
+    scores, labels = np.r_[np.arange(9.0), bad], np.arange(10) % 2
+    assert by_label(scores, labels, 0.1).tolist() == [1.0] * 9 + [0]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_shares_of_labels_are_shares_of_weight(seed):
+def test_means_of_labels_are_those_of_weight(seed):
     rng = np.random.default_rng(seed)
     labels, times = rng.choice(3, 30, p=[0.7, 0.2, 0.1]), rng.integers(1, 4, 30)
     scores = rng.random(30) + labels
-    left = by_label(scores, labels, 0.3, 0.5, times)
-    each = by_label(np.repeat(scores, times), np.repeat(labels, times), 0.3, 0.5)
-    assert left.sum() == pytest.approx(0.7 * times.sum())
-    for label in range(3):
-        mass = times[labels == label].sum()
-        for found, its in ((left, labels), (each, np.repeat(labels, times))):
-            lost = mass - float(found[torch.as_tensor(its == label)].sum())
-            assert lost <= 0.5 * mass + 3  # the row at the border is whole
+    left = by_label(scores, labels, 0.3, times)
+    each = by_label(np.repeat(scores, times), np.repeat(labels, times), 0.3)
+    ends = np.cumsum(times)
+    again = [each[a:b].sum() for a, b in zip(ends - times, ends, strict=True)]
+    assert_close(left, torch.stack(again), rtol=1e-12, atol=1e-12)
 
 
 def test_a_rare_class_of_clean_labels_is_learned():
@@ -331,8 +333,8 @@ def test_a_rare_class_of_clean_labels_is_learned():
     )
     X = X.astype(np.float32)
     lost, kept = (
-        PRLClassifier(max_rejected=most, random_state=0, max_iter=40).fit(X, y)
-        for most in (1.0, "auto")
+        PRLClassifier(by_label=whether, random_state=0, max_iter=40).fit(X, y)
+        for whether in (False, True)
     )
     assert balanced_accuracy_score(y, lost.predict(X)) < 0.6
     assert balanced_accuracy_score(y, kept.predict(X)) > 0.75

@@ -233,12 +233,12 @@ def test_prl_is_a_composition_of_steps():
     )
     base = NetClassifier(steps, n_networks=2, **QUICK).fit(X, y)
     settings = {"score": "gradient", "co_training": True, "ramp": 4, **QUICK}
-    prl = PRLClassifier(0.3, max_rejected=1.0, **settings).fit(X, y)
+    prl = PRLClassifier(0.3, by_label=False, **settings).fit(X, y)
     assert np.array_equal(base.predict_proba(X), prl.predict_proba(X))
     assert np.array_equal(base.sample_weight_, prl.sample_weight_)
-    steps = (ReweightByLabel(steps[0].rule, steps[0].score, most=0.4),)
+    steps = (ReweightByLabel(steps[0].rule, steps[0].score),)
     base = NetClassifier(steps, n_networks=2, **QUICK).fit(X, y)
-    prl = PRLClassifier(0.3, max_rejected=0.4, **settings).fit(X, y)
+    prl = PRLClassifier(0.3, **settings).fit(X, y)
     assert np.array_equal(base.predict_proba(X), prl.predict_proba(X))
 
 

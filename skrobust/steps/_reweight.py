@@ -169,70 +169,52 @@ class Reweight:
         return self.decide(scores, own, context)
 
 
-_HAIR = 1 + 1e-6  # sums are rounded
+_TINY, _HAIR = 1e-30, 1 + 1e-6  # means are rounded
 
 
 @dataclass(frozen=True)
 class ReweightByLabel(Reweight):
-    """Reweight, but leave every given label a share of its weight in each batch.
+    """Reweight, but spare the rows that score no worse than the mean of their label.
 
-    Where a rule takes more of a label than it may, the rows of that label which score
-    best are spared, and the rule judges once more. A rare or hard label would
-    otherwise fill the share that is left out before it is learned, and never be.
-
-    Parameters
-    ----------
-    most : float, default=1.0
-        Largest share of a label's weight that may be taken, in (0, 1]; 1 is
-        `Reweight`. Weights of all rows, with ``every``, are set by the rule alone.
+    Rules for rows of all labels at once fill the share that they leave out with a rare
+    or hard label, before that is learned, and so it never is. Here a label loses none
+    but those of its rows that are worse than its usual ones. Where these are fewer
+    than the share, less is left out. Weights of all rows (``every``) are set by the
+    rule alone.
 
     Examples
     --------
     >>> from skrobust import NetClassifier
     >>> from skrobust.rules import Trim
     >>> from skrobust.steps import ReweightByLabel
-    >>> model = NetClassifier((ReweightByLabel(Trim(0.2), most=0.6),))
+    >>> model = NetClassifier((ReweightByLabel(Trim(0.2)),))
     """
-
-    most: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Refuse impossible values."""
-        super().__post_init__()
-        ok = is_number(self.most) and 0 < self.most <= 1
-        require_field(self, "most", ok, "a number in the range (0, 1]")
 
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
         """Return the batch with new weights."""
-        if self.every or self.most == 1:
-            return super().__call__(stack, batch, context)
-        y: Any = batch.y
+        if self.every:
+            return batch
         scores = self.rate(stack, batch, context)
-        after = self._judged(scores, batch, context)
-        lost = context.comm.add_up((batch.weights - after.weights) @ y)
-        mass = context.comm.add_up(batch.weights @ y)
-        # on a GPU the host would have to wait to learn that nothing is amiss
-        if lost.device.type == "cpu" and not (lost > self.most * _HAIR * mass).any():
-            return after
-        spared = _best(scores, batch.weights, y, 1 - self.most)
-        return self._judged(scores.masked_fill(spared, -torch.inf), batch, context)
+        spared = _spared(scores, batch.weights, batch.y)
+        after = self._judged(scores.masked_fill(spared, -torch.inf), batch, context)
+        after.weights = torch.where(spared, batch.weights, after.weights)
+        return after
 
 
-def _best(scores: Tensor, weights: Tensor, y: Tensor, share: float) -> Tensor:
-    """Mark the rows of lowest score that hold a share of their label's weight, (K, n).
+def _spared(scores: Tensor, weights: Tensor, y: Any) -> Tensor:
+    """Mark the rows whose score is at most the mean of their label's, (K, n).
 
-    ``y`` (n, n_classes) or (K, n, n_classes) are labels or their probabilities.
+    ``y`` (n, n_classes) or (K, n, n_classes) are labels or their probabilities. Where
+    a score is no number no mean is, and no row is spared.
     """
-    labels = y.argmax(-1).expand(scores.shape)
-    own = weights.expand(scores.shape).unsqueeze(-1)
-    of_label = torch.nn.functional.one_hot(labels, y.shape[-1]) * own  # (K, n, C)
-    ranked, order = scores.sort(dim=-1, stable=True)
-    mass = of_label.gather(-2, order.unsqueeze(-1).expand_as(of_label)).cumsum(-2)
-    # up to the last of equal scores: so a weight of two is a row given twice
-    last = torch.searchsorted(ranked, scores.contiguous(), right=True) - 1
-    up_to = mass.gather(-2, last.unsqueeze(-1).expand_as(mass))
-    within = up_to <= share * _HAIR * mass[..., -1:, :]
-    return within.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    if y.ndim == 2:
+        total, mass = (weights * scores) @ y, weights @ y
+        limit = total.div_(mass.clamp_min_(_TINY)).mul_(_HAIR) @ y.mT
+    else:
+        total = torch.einsum("kn,knc->kc", weights * scores, y)
+        mass = torch.einsum("kn,knc->kc", weights.expand_as(scores), y)
+        limit = torch.einsum("kc,knc->kn", total / mass.clamp_min(_TINY) * _HAIR, y)
+    return scores < limit
 
 
 @dataclass(frozen=True)
