@@ -35,6 +35,23 @@ def in_rows(weights: Array) -> Array:
     return weights / weights[weights > 0].mean()
 
 
+def repeats(weights: Array) -> NDArray[np.int64]:
+    """Say how often each row is given.
+
+    Weights that are whole numbers say so, up to 16 times on average; of others each
+    positive one is one row.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n,), non-negative
+    """
+    there = (weights > 0).astype(np.int64)
+    whole = (weights == np.round(weights)).all()
+    if whole and weights.sum() <= REPEATS * there.sum():
+        return weights.astype(np.int64)
+    return there
+
+
 def _slack(at: Any, scores: Array, weights: Array, rounding: float) -> Any:
     """Return what scores may differ by and still count as equal to ``at``.
 
@@ -118,10 +135,7 @@ def held_out(X: Array, weights: Array, fraction: float) -> Array:
     if fraction == 0:
         return np.zeros(len(X))
     rows = X.reshape(len(X), -1).astype(np.float64, copy=False)
-    counts = (weights > 0).astype(np.int64)
-    whole = (weights == np.round(weights)).all()
-    if whole and weights.sum() <= REPEATS * counts.sum():
-        counts = weights.astype(np.int64)
+    counts = repeats(weights)
     keys = row_keys(rows, np.random.RandomState(0))
     row, unit = unit_keys(keys, counts)
     chosen = np.bincount(row, unit < fraction * 2.0**64, len(X))

@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _border
 from ._base import NetBase
-from ._blocks import REPEATS
 from ._building import to_tensor
+from ._contamination import repeats
 from ._detector import DetectorBase
 from ._documented import documented
 from ._ensemble import Read, mean_over_passes
@@ -265,7 +265,7 @@ class RCAOutlierDetector(DetectorBase):
             imputer = self.imputer
             if isinstance(imputer, str):
                 imputer = SimpleImputer(strategy=imputer, keep_empty_features=True)
-            self._imputer = clone(imputer).fit(_repeated(X, weights))
+            self._imputer = clone(imputer).fit(np.repeat(X, repeats(weights), axis=0))
         return self._impute(X), weights
 
     def _impute(self, X: Array) -> Array:
@@ -377,12 +377,3 @@ class RCAOutlierDetector(DetectorBase):
         if self._loss_scaler is not None:
             errors = errors / self._loss_scaler.scale[:, None, None]
         return errors.sum(0).reshape(X.shape)
-
-
-def _repeated(X: Array, weights: Array) -> Array:
-    """Return the rows that count, as often as weights that are whole numbers say."""
-    X, weights = X[weights > 0], weights[weights > 0]
-    whole = (weights == np.round(weights)).all()
-    if whole and len(X) < weights.sum() <= REPEATS * len(X):
-        return np.repeat(X, weights.astype(int), axis=0)
-    return X

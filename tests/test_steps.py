@@ -303,6 +303,20 @@ def test_less_than_the_share_is_left_out_where_no_more_is_worse_than_usual():
     assert alone.tolist() == [1.0] * 4  # the only row of its label
 
 
+def test_networks_spare_rows_for_each_other():
+    labels = torch.as_tensor([0, 0, 0, 0, 1, 1])
+    y = torch.nn.functional.one_hot(labels).double()
+    batch = Batch(torch.zeros(6, 1), y, torch.ones(1, 6, dtype=F64))
+    scores = torch.tensor([[0.0, 1, 2, 9, 5, 6], [9.0, 2, 1, 0, 6, 5]], dtype=F64)
+    known = Known(scores[0])
+    known.values = scores
+    context = Context(CrossEntropy(), 0, torch.Generator())
+    alone = ReweightByLabel(Trim(0.9), known)(None, batch, context).weights
+    assert alone.tolist() == [[1, 1, 1, 0, 1, 0], [0, 1, 1, 1, 0, 1]]
+    both = ReweightByLabel(chain(Trim(0.9), Exchange()), known)(None, batch, context)
+    assert both.weights.tolist() == alone.flip(0).tolist()
+
+
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
 def test_a_row_without_a_score_is_never_spared(bad):
     scores, labels = np.r_[np.arange(9.0), bad], np.arange(10) % 2

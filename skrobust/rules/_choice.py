@@ -21,7 +21,8 @@ class Trim:
 
     The fraction is one of *weight*: rows are kept from the lowest score upwards until
     they hold ``1 - epsilon`` of the mass, the last one in part. So a row of weight 3
-    acts like three rows. Among equal scores the first row goes first.
+    acts like three rows. Among equal scores the first row goes first. A row whose score
+    is minus infinity is kept, however few others are left to drop.
 
     Parameters
     ----------
@@ -76,6 +77,7 @@ class Trim:
                 most = max(math.ceil(_MOST * n * (1 - epsilon)), 1)
                 limit = self.reach * ranked.narrow(-1, most - 1, 1)
                 part = part.masked_fill(ranked > limit, 0)
+            part = part.masked_fill(ranked == -torch.inf, 1)
             return torch.empty_like(scores).scatter_(-1, order, part).mul_(weights)
         own = weights.gather(-1, order)
         mass = own.cumsum(-1)
@@ -85,6 +87,7 @@ class Trim:
         if self.reach is not None:
             most = (mass < _MOST * kept).sum(-1, keepdim=True)
             part = part.masked_fill(ranked > self.reach * ranked.gather(-1, most), 0)
+        part = torch.where(ranked == -torch.inf, own, part)
         return torch.empty_like(part).scatter_(-1, order, part)
 
 

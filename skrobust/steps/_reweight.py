@@ -136,7 +136,7 @@ class Reweight:
         """
         comm, n = context.comm, scores.shape[-1]
         # a row that cannot be rated is the worst of all
-        scores = scores.nan_to_num(nan=torch.inf, posinf=torch.inf)
+        scores = scores.nan_to_num(torch.inf, torch.inf, -torch.inf)
         everyone, before = comm.gather(scores), comm.gather(weights)
         more = {name: comm.gather(tensor) for name, tensor in more.items()}
         return comm.mine(self.rule(everyone, before, epoch=context.epoch, **more), n)
@@ -179,8 +179,9 @@ class ReweightByLabel(Reweight):
     Rules for rows of all labels at once fill the share that they leave out with a rare
     or hard label, before that is learned, and so it never is. Here a label loses none
     but those of its rows that are worse than its usual ones. Where these are fewer
-    than the share, less is left out. Weights of all rows (``every``) are set by the
-    rule alone.
+    than the share, less is left out. The rule sees minus infinity in place of the
+    spared rows' scores, so it is for rules that keep the lowest ones, as `rules.Trim`.
+    Weights of all rows (``every``) are set by the rule alone.
 
     Examples
     --------
@@ -196,9 +197,7 @@ class ReweightByLabel(Reweight):
             return batch
         scores = self.rate(stack, batch, context)
         spared = _spared(scores, batch.weights, batch.y)
-        after = self._judged(scores.masked_fill(spared, -torch.inf), batch, context)
-        after.weights = torch.where(spared, batch.weights, after.weights)
-        return after
+        return self._judged(scores.masked_fill(spared, -torch.inf), batch, context)
 
 
 def _spared(scores: Tensor, weights: Tensor, y: Any) -> Tensor:
