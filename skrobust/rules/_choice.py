@@ -77,7 +77,7 @@ class Trim:
                 most = max(math.ceil(_MOST * n * (1 - epsilon)), 1)
                 limit = self.reach * ranked.narrow(-1, most - 1, 1)
                 part = part.masked_fill(ranked > limit, 0)
-            part = part.masked_fill(ranked == -torch.inf, 1)
+            part = part.maximum(ranked.isneginf())
             return torch.empty_like(scores).scatter_(-1, order, part).mul_(weights)
         own = weights.gather(-1, order)
         mass = own.cumsum(-1)
