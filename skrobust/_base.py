@@ -21,6 +21,7 @@ from ._optim import SGD, Adam
 from ._progress import Progress, Watch, run_epochs
 from ._scaling import BLOCK
 from ._train import Recipe, posterior, reweighting
+from ._words import DOC_LINK
 from .steps import Context, Reweight
 
 Array = NDArray[Any]
@@ -29,12 +30,7 @@ Array = NDArray[Any]
 class NetBase(Hooks, FittedNet):
     """Common ground of the bases; not an estimator by itself."""
 
-    # where the "?" on an estimator's HTML page leads
-    _doc_link_module = "skrobust"
-    _doc_link_template = (
-        "https://skrobust.readthedocs.io/en/latest/generated/"
-        "{estimator_module}.{estimator_name}.html"
-    )
+    _doc_link_module, _doc_link_template = "skrobust", DOC_LINK
 
     # -- fitting -----------------------------------------------------------------
     def _fit(self, X: Any, y: Any, sample_weight: Any, **options: Any) -> Any:
@@ -64,13 +60,18 @@ class NetBase(Hooks, FittedNet):
         tell = {"estimator": self, "X": X, "y": y, "metadata": metadata}
         X, y, w = _rows_at(used, X, y, weights)
         about = self._learn_targets(X, y, w, Call(resume, partial, classes))
-        w = w * self._class_weights(y, w)
+        w = w * self._class_weights(y, w, about)
         X, y, w, used = _rows_at(np.flatnonzero(w), X, y, w, used)
         target = self._encode(y, about)
         held_out = self._given_validation(X_val, y_val, about)
+        if held_out is not None:
+            _border.require_row_shape(held_out[0], X.shape[1:])
         progress = self._begin(X, w, about["n_outputs_"], resume, partial)
         if held_out is None and not partial and getattr(self, "early_stopping", False):
-            inner, outer = self._split(len(X), target, progress.order)
+            order = progress.order
+            if resume:  # rows once held out are never trained on
+                order = _border.make_generator(self._seed, stream=_border.ORDER)
+            inner, outer = self._split(len(X), target, order)
             held_out = _rows_at(outer, X, target, w)
             X, target, w, used = _rows_at(inner, X, target, w, used)
         context = Context(self._loss(), progress.n_epochs, progress.stack.generator)
@@ -82,11 +83,16 @@ class NetBase(Hooks, FittedNet):
         if partial:  # a stream has no last epoch to slow down for
             rate, n_epochs = recipe.learning_rate(progress.n_epochs), 1
             recipe.learning_rate = lambda epoch: rate
-        watch = self._watch(tell, progress, held_out, about, n_epochs, partial)
+        watch = self._watch(tell, progress, held_out, n_epochs, partial)
         total, place = w, np.arange(len(w))
         if progress.stack.has_modes and self._keeps_repeats(recipe, X):
             # equal rows share what is drawn for them, like one of their weight
             X, target, total, place = merge_equal_rows(X, target, w)
+        watch.attributes = lambda: self._so_far(progress, about, tell["X"], given)
+        if resume and held_out is not None:  # else they would belong to other epochs
+            progress.scores = list(getattr(self, "validation_scores_", []))
+        for name in ("validation_scores_", "sample_weight_", "inlier_mask_"):
+            vars(self).pop(name, None)  # of an earlier fit
         if not resume:
             watch.restart = lambda: self._restart(progress, recipe)
         with _border.few_threads(progress.stack.theta.numel() * recipe.batch_size):
@@ -109,7 +115,6 @@ class NetBase(Hooks, FittedNet):
         about: dict[str, Any],
     ) -> Array:
         """Keep what was learned; return what final weights the rows have, (n,)."""
-        vars(self).pop("validation_scores_", None)  # of an earlier fit
         vars(self).update(self._attributes(progress, about))
         self._stack = progress.stack.compact()
         verdict = self._verdict()
@@ -140,7 +145,8 @@ class NetBase(Hooks, FittedNet):
         n_out = max(1, round(self.validation_fraction * n))
         if n - n_out < 1:
             raise ValueError(
-                f"early_stopping needs at least 2 samples, got n_samples = {n}."
+                f"early_stopping with validation_fraction={self.validation_fraction} "
+                f"leaves no row to train on: n_samples = {n}."
             )
         shuffled = torch.randperm(n, generator=order, device="cpu").numpy()
         return np.sort(shuffled[n_out:]), np.sort(shuffled[:n_out])
@@ -161,6 +167,7 @@ class NetBase(Hooks, FittedNet):
             self._check_networks(self._design(X.shape[1:], n_outputs))
             seed += done  # further epochs must not repeat the first ones' draws
         else:
+            self._seed = seed
             dtype = _border.pick_dtype(self.dtype, X.dtype)
             design = self._design(X.shape[1:], n_outputs)
             stack = self._build(design, seed, dtype, device)
@@ -175,7 +182,6 @@ class NetBase(Hooks, FittedNet):
                 optimizer.load(self._optimizer_state)  # else it is another solver's
             progress.n_epochs = done
             progress.loss_curve = list(self.loss_curve_)
-            progress.scores = list(getattr(self, "validation_scores_", []))
         return progress
 
     def _check_networks(self, wanted: dict[str, Any]) -> None:
@@ -194,7 +200,8 @@ class NetBase(Hooks, FittedNet):
         named = [isinstance(d.get("network"), str) for d in (known, wanted)]
         ends = [d.get("sizes", ())[-1:] for d in (known, wanted)]
         closed = [d.get("closed_form") for d in (known, wanted)]
-        if any(a != b for a, b in (named, ends, closed)):
+        shapes = [d.get("row_shape") for d in (known, wanted)]
+        if any(a != b for a, b in (named, ends, closed, shapes)):
             raise ValueError(
                 f"{name} has fitted networks of another kind than its parameters now "
                 "ask for. Set warm_start=False to begin anew."
@@ -250,8 +257,7 @@ class NetBase(Hooks, FittedNet):
         fresh = self._build(progress.design, seed, theta.dtype, theta.device)
         for old, new in zip(stack.memory(), fresh.memory(), strict=True):
             old.copy_(new)
-        for moment in progress.optimizer.memory():
-            moment.zero_()
+        progress.optimizer = self._optimizer(stack)
         recipe.learning_rate = lambda epoch: 0.1 * rate(epoch)
         return True
 
@@ -319,7 +325,6 @@ class NetBase(Hooks, FittedNet):
         tell: dict[str, Any],
         progress: Progress,
         held_out: Any,
-        about: dict[str, Any],
         n_epochs: int,
         partial: bool,
     ) -> Watch:
@@ -340,7 +345,6 @@ class NetBase(Hooks, FittedNet):
             if partial
             else self._init_callback_context(max_subtasks=n_epochs),
             tell=tell,
-            attributes=lambda: self._attributes(progress.frozen(), about),
             verbose=bool(self.verbose),
         )
 
@@ -360,6 +364,17 @@ class NetBase(Hooks, FittedNet):
         if progress.scores:
             found["validation_scores_"] = list(progress.scores)
         return found
+
+    def _so_far(
+        self, progress: Progress, about: dict[str, Any], X: Array, weights: Array
+    ) -> dict[str, Any]:
+        """Return what a fit that ended now would leave behind, for callbacks."""
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        vars(twin).update(self._attributes(progress.frozen(), about))
+        twin._finish(X, weights)
+        known = vars(self)
+        return {k: v for k, v in vars(twin).items() if v is not known.get(k, twin)}
 
     def _keep_weights(self, used: Array, n: int, prior: Array, final: Array) -> None:
         """Say which training rows were trusted; rows not trained on have weight 0."""

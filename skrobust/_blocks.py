@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -17,7 +18,8 @@ def n_blocks_of(n_blocks: int | float, n_rows: float) -> int:
 
     A float is a share of the rows. There are never more blocks than rows.
     """
-    wanted = round(n_blocks * n_rows) if isinstance(n_blocks, float) else n_blocks
+    share = not isinstance(n_blocks, Integral)
+    wanted = round(n_blocks * n_rows) if share else n_blocks
     return max(1, min(int(wanted), int(n_rows)))
 
 
@@ -27,7 +29,8 @@ def central(n_central: int | float, n_blocks: int) -> tuple[int, int]:
     A float is a share of the blocks. The middle is the lower median.
     """
     middle = (n_blocks - 1) // 2
-    count = n_central * n_blocks if isinstance(n_central, float) else n_central
+    share = not isinstance(n_central, Integral)
+    count = n_central * n_blocks if share else n_central
     each_side = int((count - 1) // 2) if count > 1 else 0
     return max(middle - each_side, 0), min(middle + each_side, n_blocks - 1)
 

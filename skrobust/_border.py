@@ -131,6 +131,15 @@ def stream_seed(seed: int, stream: int) -> int:
     return int(np.random.SeedSequence((seed, stream)).generate_state(1)[0])
 
 
+def require_row_shape(X: NDArray[Any], shape: tuple[int, ...] | None) -> None:
+    """Refuse rows of more than one axis whose shape is not that of the fitted ones."""
+    if shape is not None and X.shape[1:] != tuple(shape):
+        raise ValueError(
+            f"X has rows of shape {X.shape[1:]}, but the rows it was fitted with have "
+            f"shape {tuple(shape)}."
+        )
+
+
 @contextmanager
 def whole_or_not(estimator: Any) -> Iterator[None]:
     """Leave an estimator as it was if a fit does not come to its end."""

@@ -173,7 +173,7 @@ def pick(
     ahead = ((found - found[:1]).sign() * share).sum(-1)
     behind = (found[ahead.argmax()] - found).sign().double()
     gap = (behind * share).sum(-1)
-    error = (((behind - gap[:, None]).square() * share).sum(-1) / n_rows).sqrt()
+    error = (((behind - gap[:, None]).square() * share).sum(-1) / float(n_rows)).sqrt()
     smallest = leading[gap <= margin * error].min()
     return int(ahead.masked_fill(leading != smallest, -torch.inf).argmax())
 

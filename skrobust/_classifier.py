@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils import column_or_1d
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from ._base import NetBase
@@ -124,7 +124,7 @@ class ClassifierBase(ClassifierMixin, NetBase):
             raise ValueError(f"y contains previously unseen labels: {strange}")
         return np.searchsorted(classes, y)
 
-    def _class_weights(self, y: Any, weights: Array) -> Any:
+    def _class_weights(self, y: Any, weights: Array, about: dict[str, Any]) -> Any:
         if self.class_weight is None:
             return 1.0
         y = column_or_1d(y)
@@ -132,7 +132,9 @@ class ClassifierBase(ClassifierMixin, NetBase):
             classes, place = np.unique(y, return_inverse=True)
             mass = np.bincount(place, weights)
             return (weights.sum() / (len(classes) * mass))[place]
-        factors = compute_sample_weight(self.class_weight, y)
+        classes = about["classes_"]  # of which a chunk of a stream may lack some
+        factors = compute_class_weight(self.class_weight, classes=classes, y=classes)
+        factors = factors[np.minimum(np.searchsorted(classes, y), len(classes) - 1)]
         if not factors.any():
             raise ValueError("class_weight is zero for all samples.")
         return factors

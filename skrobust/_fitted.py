@@ -26,7 +26,9 @@ class FittedNet(CallbackSupportMixin, BaseEstimator):
     def _check_new(self, X: ArrayLike) -> Array:
         check_is_fitted(self)
         X = _border.to_numpy(X)
-        return validate_data(self, X, **self._X_options(), reset=False)
+        X = validate_data(self, X, **self._X_options(), reset=False)
+        _border.require_row_shape(X, self._stack_design.get("row_shape"))
+        return X
 
     def _outputs(self, X: ArrayLike) -> Array:
         """Return the outputs of each network for X, float64 (K, n, n_outputs)."""
@@ -54,7 +56,7 @@ class FittedNet(CallbackSupportMixin, BaseEstimator):
         scaler = self._scaler
         inputs = None if scaler is None else (scaler.mean, scaler.scale)
         bound = FAR if scaler is None else CLIP
-        return ServedNet(self._stack.modules(), inputs, bound, targets)
+        return ServedNet(self._stack.modules(), inputs, bound, targets).eval()
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether a fit has ended."""

@@ -30,7 +30,7 @@ def row_gradient_norms(module: nn.Module, x: Tensor, gradient: Tensor) -> Tensor
     output, seen = _watched(module, owners, x)
     nodes, uses = _graph(output)
     seen = [call for call in seen if call[2].node in nodes]
-    if not _explained(module, seen, uses) or any(len(a) != len(x) for _, a, _ in seen):
+    if not _explained(module, seen, uses) or not _row_by_row(seen, len(x)):
         return _general_norms(module, x, gradient)
     deltas = torch.autograd.grad(
         output, [out for _, _, out in seen], gradient.view_as(output)
@@ -93,6 +93,15 @@ def _explained(module: nn.Module, seen: list[Any], uses: Counter[Tensor]) -> boo
     return bool(seen) and all(
         uses[p] == 0 or (uses[p] == 1 and id(p) in known) for p in module.parameters()
     )
+
+
+def _row_by_row(seen: list[Any], n: int) -> bool:
+    """Whether the first axis of what each layer saw is surely that of the n rows."""
+
+    def unsure(layer: Any, a: Tensor) -> bool:
+        return isinstance(layer, nn.Linear) and n in a.shape[1:-1]
+
+    return all(len(a) == n and not unsure(layer, a) for layer, a, _ in seen)
 
 
 def _trainable(layer: nn.Module) -> bool:

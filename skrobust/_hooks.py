@@ -17,6 +17,7 @@ from ._params import check_network
 from ._progress import Progress
 from ._scaling import InputScaler
 from ._train import Recipe
+from ._words import is_share
 from .criteria import Loss, as_loss
 
 Array = NDArray[Any]
@@ -110,7 +111,7 @@ class Hooks:
         """Targets as the loss wants them, an array or None."""
         raise NotImplementedError
 
-    def _class_weights(self, y: Any, weights: Array) -> Any:
+    def _class_weights(self, y: Any, weights: Array, about: dict[str, Any]) -> Any:
         """Return factors for the weights of rows, not negative and not all zero."""
         return 1.0
 
@@ -125,7 +126,7 @@ class Hooks:
     def _batches(self, X: Array, target: Any, weights: Array) -> tuple[int, int | None]:
         """Rows of a batch; batches an epoch where they are shares of all weight."""
         size, parts = self.batch_size, None
-        if isinstance(size, float):
+        if is_share(size):
             # a hair less: a tenth makes ten batches, whatever the last digit
             parts = int(np.ceil(1 / size - 1e-9))
         elif size == "auto":

@@ -93,6 +93,11 @@ class ModuleStack:
         outputs = []
         for module in self._modules:
             out = module.train(training)(x)
+            if not isinstance(out, Tensor):
+                raise ValueError(
+                    "The module built by 'network' must return a tensor. Got "
+                    f"{type(out).__name__} instead."
+                )
             outputs.append(out.unsqueeze(-1) if out.ndim == 1 else out)
         result = torch.stack(outputs)
         self.n_outputs = result.shape[-1]

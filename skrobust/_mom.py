@@ -17,6 +17,7 @@ from ._params import keep, require, require_among, require_count, require_number
 from ._progress import Progress
 from ._regressor import RegressorBase
 from ._train import Recipe
+from ._words import is_count, is_share
 from .criteria import CrossEntropy, Loss, LossIncrement, SquaredError
 from .rules import MedianOfMeans, NearMedian, Phases, Rule, SelfPaced
 from .steps import Reweight
@@ -37,7 +38,7 @@ def spoiled_steps(
     others.
     """
     b = n_blocks_of(n_blocks, n_rows)
-    bad = 1 - (1 - epsilon) ** (n_rows / b)
+    bad = 1 - (1 - float(epsilon)) ** (n_rows / b)
     # at most so many bad blocks leave the central ones alone
     return float(bdtrc(b - 1 - central(n_central, b)[1], b, bad))
 
@@ -65,7 +66,7 @@ class _MoM:
 
     def _plain(self) -> bool:
         """Whether one block holds everything, which is training without a rule."""
-        return not isinstance(self.n_blocks, float) and self.n_blocks == 1
+        return is_count(self.n_blocks) and self.n_blocks == 1
 
     def _steps_within(self, n_epochs: int) -> tuple[Reweight, ...]:
         if self._plain():
@@ -99,7 +100,7 @@ class _MoM:
     def _advise(self, rows: int) -> None:
         """Warn where the blocks cannot do what is asked of them."""
         name, blocks = type(self).__name__, self._blocks()
-        if not isinstance(blocks, float) and blocks > rows:
+        if not is_share(blocks) and blocks > rows:
             warnings.warn(
                 f"n_blocks={blocks} is more than the {rows} rows of a batch: {name} "
                 "uses blocks of one row. Use fewer blocks or a larger batch_size.",
@@ -128,11 +129,11 @@ class _MoM:
         super()._check_params()
         for name in ("n_blocks", "n_central"):
             value = getattr(self, name)
-            if isinstance(value, float):
+            if is_share(value):
                 require_number(self, name, 0, 1, open_low=True, open_high=False)
             elif value != "auto":
                 require_count(self, name)
-        odd = isinstance(self.n_central, float | str) or self.n_central % 2 == 1
+        odd = not is_count(self.n_central) or self.n_central % 2 == 1
         require(self, "n_central", odd, "an odd int or a float in the range (0, 1]")
         require_among(self, "selection", SELECTIONS)
         require_among(self, "stopping", ("loss", "change"))

@@ -67,9 +67,9 @@ class _MR(Choosing):
         if self.max_weight is not None:
             require_number(self, "max_weight", 1)
 
-    def _finish(self, X: Array, weights: Array) -> None:
-        left = _effective_number(self.sample_weight_)
-        before = _effective_number(weights)
+    def _keep_weights(self, used: Array, n: int, prior: Array, final: Array) -> None:
+        super()._keep_weights(used, n, prior, final)
+        left, before = _effective_number(final), _effective_number(prior)
         if left < 0.05 * before:
             warnings.warn(
                 f"The weights collapsed: what is left counts like {left:.1f} rows of "

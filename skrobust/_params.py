@@ -6,11 +6,18 @@ import inspect
 from typing import Any
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.utils import get_tags
 from torch import nn
 
 from ._nets import ACTIVATIONS
-from ._words import is_count, is_number, parameter_error
+from ._words import is_count, is_number, is_share, parameter_error
+from .criteria import (
+    BootstrapCrossEntropy,
+    CrossEntropy,
+    NegativeLogLikelihood,
+    ReconstructionError,
+)
 
 LEARNING_RATES = ("constant", "cosine")
 SOLVERS = ("adam", "sgd")
@@ -21,6 +28,13 @@ CRITERIA = {
     "classifier": ("cross_entropy", *DISTANCES),
     "regressor": DISTANCES,
     "outlier_detector": ("reconstruction_error", "negative_log_likelihood"),
+}
+DENSITIES = (NegativeLogLikelihood, ReconstructionError)
+OF_CLASSES = (BootstrapCrossEntropy, CrossEntropy)
+FOREIGN = {  # losses of other tasks
+    "classifier": DENSITIES,
+    "regressor": (*DENSITIES, *OF_CLASSES),
+    "outlier_detector": OF_CLASSES,
 }
 BOOL = "an instance of 'bool' or an instance of 'numpy.bool'"
 
@@ -79,6 +93,7 @@ def check_criterion(est: Any) -> None:
     value, names = est.criterion, CRITERIA[get_tags(est).estimator_type]
     named = isinstance(value, str) and value in names
     ok = named or (callable(value) and not isinstance(value, type))
+    ok = ok and not isinstance(value, FOREIGN[get_tags(est).estimator_type])
     require(est, "criterion", ok, f"{_among(names)}, a Loss or a callable")
 
 
@@ -111,7 +126,7 @@ def check_network(est: Any) -> None:
     for name in ("batch_size", "max_iter"):
         if name in est._automatic and getattr(est, name) == "auto":
             continue
-        if name == "batch_size" and isinstance(est.batch_size, float):
+        if name == "batch_size" and is_share(est.batch_size):
             require_number(est, name, 0, 1, open_low=True, open_high=False)
         else:
             require_count(est, name)
@@ -140,6 +155,9 @@ def check_composition(est: Any) -> None:
     ok = isinstance(est.steps, tuple | list) and all(map(_is_step, est.steps))
     expected = "a tuple of steps: instances, not classes, and rules as Reweight(rule)"
     require(est, "steps", ok, expected)
+    if not is_classifier(est):
+        ok = not any(getattr(step, "for_labels", False) for step in est.steps)
+        require(est, "steps", ok, "free of steps for class labels")
 
 
 def _is_step(value: Any) -> bool:

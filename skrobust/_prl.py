@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sklearn.base import ClassifierMixin, RegressorMixin
 
 from ._classifier import ClassifierBase
@@ -20,21 +22,15 @@ SCORES = {"loss_gradient": LossLayer(), "gradient": GradientNorm(), "loss": None
 class _PRL(ScoreParameterMixin):
     """The declaration that both estimators share."""
 
-    def _reach(self) -> float | None:
-        return None
-
-    def _steps(self) -> tuple[Reweight, ...]:
-        return self._trimming(self._reach())
-
     def _verdict(self) -> tuple[Reweight, ...]:
-        return self._trimming(None)
+        # however soon training ended, and however few a batch lost
+        return self._leaving_out(Trim(self.epsilon))
 
-    def _trimming(self, reach: float | None) -> tuple[Reweight, ...]:
+    def _leaving_out(self, trim: Trim, kind: Any = Reweight) -> tuple[Reweight, ...]:
         if self.epsilon == 0:
             return ()
-        trim = Trim(Ramp(self.epsilon, self.ramp), reach)
         rule = chain(trim, Exchange()) if self.co_training else trim
-        return (Reweight(rule, SCORES[self.score]),)
+        return (kind(rule, SCORES[self.score]),)
 
     def _networks(self) -> int:
         return 2 if self.co_training else 1
@@ -167,9 +163,8 @@ class PRLClassifier(_PRL, ClassifierBase):
         require_bool(self, "by_label")
 
     def _steps(self) -> tuple[Reweight, ...]:
-        steps = super()._steps()
         kind = ReweightByLabel if self.by_label else Reweight
-        return tuple(kind(step.rule, step.score) for step in steps)
+        return self._leaving_out(Trim(Ramp(self.epsilon, self.ramp)), kind)
 
 
 @documented
@@ -288,10 +283,11 @@ class PRLRegressor(_PRL, RegressorBase):
         if self.reach is not None:
             require_number(self, "reach", 1)
 
-    def _reach(self) -> float | None:
+    def _steps(self) -> tuple[Reweight, ...]:
         # squared errors grow as the squares of their derivatives
         squares = self.score == "loss" and self.reach is not None
-        return self.reach * self.reach if squares else self.reach
+        reach = self.reach * self.reach if squares else self.reach
+        return self._leaving_out(Trim(Ramp(self.epsilon, self.ramp), reach))
 
     def _clips(self) -> bool:
         return bool(self.epsilon)

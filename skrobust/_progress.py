@@ -88,8 +88,8 @@ class Watch:
     validate: Callable[[], float] | None
     callbacks: Any
     tell: dict[str, Any]
-    attributes: Callable[[], dict[str, Any]]
     verbose: bool
+    attributes: Callable[[], dict[str, Any]] = dict
     restart: Callable[[], bool] = lambda: False
 
 

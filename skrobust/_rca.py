@@ -300,7 +300,7 @@ class RCAOutlierDetector(DetectorBase):
         # of several groups, those with dropout are looked at without it too
         several = n_passes and progress.design["n_groups"] > 1
         twice = [g for g, r in enumerate(rates[::size]) if r > 0] if several else []
-        seed = stack.generator.initial_seed() + 1
+        seed = _border.stream_seed(progress.seed, _border.DRAWS) + 1
         more = {"_passes": (n_passes, seed), "_groups": (size, twice)}
         return {**super()._attributes(progress, about), "_loss_scaler": None, **more}
 

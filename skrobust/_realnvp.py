@@ -30,6 +30,7 @@ from ._params import (
 )
 from ._progress import Progress
 from ._scaling import BLOCK, BendingScaler
+from ._words import require_samples
 from .criteria import Loss, NegativeLogLikelihood
 from .rules import Ramp, Trim
 from .steps import Jitter, Reweight
@@ -388,6 +389,7 @@ class RobustRealNVPDetector(
         ndarray of shape (n_samples, n_features)
         """
         check_is_fitted(self)
+        require_samples(n_samples)
         rng = check_random_state(random_state)
         return self.inverse_transform(rng.normal(size=(n_samples, self.n_features_in_)))
 

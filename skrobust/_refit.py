@@ -227,7 +227,8 @@ class RejectRefitClassifier(ClassifierMixin, TwoStage):
         Cross-fitted log odds of the best other class against the given label, where
         the probability of each class is taken relative to its mean over the rows that
         bear its label: a first stage that hardly knows a class is not to condemn its
-        rows. Positive where the label is contradicted; 0 for rows that were never held
+        rows. That of another class is relative to the share of its rows at least.
+        Positive where the label is contradicted; 0 for rows that were never held
         out or have no weight.
     threshold_ : float
         Score from which rows were to be rejected.
@@ -299,10 +300,14 @@ class RejectRefitClassifier(ClassifierMixin, TwoStage):
 
     def _judge(self, opinion: Array, y: Array, weights: Array) -> tuple[Array, float]:
         given = np.eye(opinion.shape[1])[y] * weights[:, None]
-        usual = (given * opinion).sum(0) / np.maximum(given.sum(0), NEVER)
-        odds = np.log((opinion + NEVER) / (usual + NEVER))
-        own = odds[np.arange(len(y)), y]
-        odds[np.arange(len(y)), y] = -np.inf
+        mass = given.sum(0)
+        usual = (given * opinion).sum(0) / np.maximum(mass, NEVER)
+        rows = np.arange(len(y))
+        own = np.log((opinion[rows, y] + NEVER) / (usual[y] + NEVER))
+        # and is not to claim others' rows, as whatever it gives them would
+        known = np.maximum(usual, mass / mass.sum())
+        odds = np.log((opinion + NEVER) / (known + NEVER))
+        odds[rows, y] = -np.inf
         scores = odds.max(1) - own
         return scores, 0.5 if self.threshold == "auto" else float(self.threshold)
 

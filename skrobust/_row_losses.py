@@ -22,13 +22,8 @@ def log_loss(y_true: Any, y_proba: Any, labels: Any = None) -> np.ndarray:
     """Minus the log of the probability that each row gave to its label."""
     y_true = column_or_1d(y_true)
     labels = np.unique(y_true) if labels is None else column_or_1d(labels)
-    proba = check_array(
-        y_proba,
-        dtype=[np.float64, np.float32],
-        ensure_2d=False,
-        ensure_all_finite=False,
-        input_name="y_proba",
-    )
+    kinds = [np.float64, np.float32]
+    proba = _numbers(y_proba, dtype=kinds, input_name="y_proba")
     check_consistent_length(y_true, proba)
     proba = _columns(proba)
     if proba.shape[1] == 1:
@@ -61,9 +56,7 @@ def absolute_error(y_true: Any, y_pred: Any) -> np.ndarray:
 
 def _residuals(y_true: Any, y_pred: Any) -> np.ndarray:
     y_true = _columns(check_array(y_true, dtype=np.float64, ensure_2d=False))
-    y_pred = _columns(
-        check_array(y_pred, dtype=np.float64, ensure_2d=False, ensure_all_finite=False)
-    )
+    y_pred = _columns(_numbers(y_pred, dtype=np.float64, input_name="y_pred"))
     check_consistent_length(y_true, y_pred)
     if y_true.shape != y_pred.shape:
         raise ValueError(
@@ -71,6 +64,14 @@ def _residuals(y_true: Any, y_pred: Any) -> np.ndarray:
             f"({y_true.shape[1]}!={y_pred.shape[1]})"
         )
     return y_pred - y_true
+
+
+def _numbers(y: Any, **options: Any) -> np.ndarray:
+    """Return predictions as an array: infinite ones are bad, NaN ones are none."""
+    y = check_array(y, ensure_2d=False, ensure_all_finite=False, **options)
+    if np.isnan(y).any():
+        raise ValueError(f"Input {options['input_name']} contains NaN.")
+    return y
 
 
 def _columns(y: np.ndarray) -> np.ndarray:

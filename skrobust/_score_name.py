@@ -13,6 +13,7 @@ from typing import Any
 
 class _CallableName(str):
     method: Callable[..., float]
+    __name__: str
 
     def __call__(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Score predictions, as scikit-learn's estimators do."""
@@ -40,6 +41,7 @@ class ScoreName:
             return value
         name = _CallableName(value)
         name.method = self.method.__get__(estimator, owner)
+        name.__name__, name.__doc__ = "score", self.method.__doc__
         return name
 
     def __set__(self, estimator: Any, value: Any) -> None:
@@ -49,6 +51,13 @@ class ScoreName:
 
 class ScoreParameterMixin:
     """Lets ``get_params`` return the plain parameter, so that clones are exact."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let a subclass write a method ``score`` of its own."""
+        own = vars(cls).get("score")
+        if callable(own):
+            cls.score = ScoreName(own)  # type: ignore[attr-defined]
+        super().__init_subclass__(**kwargs)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters of this estimator.
@@ -63,5 +72,6 @@ class ScoreParameterMixin:
         dict
         """
         params = super().get_params(deep)  # type: ignore[misc]
-        params["score"] = vars(self)["score"]
+        if "score" in params:
+            params["score"] = vars(self)["score"]
         return params

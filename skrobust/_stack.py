@@ -21,6 +21,8 @@ from torch import Tensor
 from ._dropout import fill_mask_
 from ._nets import ACTIVATIONS, first_weights, layer_shapes
 
+_ROOMS = 16  # numbers of rows that memory is kept for; a rule may leave any number
+
 
 class Tape(Protocol):
     """What one forward pass leaves behind."""
@@ -185,6 +187,8 @@ class MLPStack:
         """
         room = self._rooms.get((kind, n))
         if room is None:
+            if len(self._rooms) >= _ROOMS:
+                self._rooms.clear()
             new, k = self.theta.new_empty, self.n_networks
             room = self._rooms[kind, n] = [new(k, n, u) for u in self.sizes[1:-1]]
         return room
@@ -211,6 +215,8 @@ class MLPStack:
         """Draw the masks of all layers that drop at once; each is (K, n, units)."""
         known = self._masks.get(n)
         if known is None:
+            if len(self._masks) >= _ROOMS:
+                self._masks.clear()
             lengths = [n * units for units in self._dropped_sizes]
             flat = self.theta.new_empty(self.n_networks, sum(lengths))
             parts = [p.unflatten(1, (n, -1)) for p in flat.split(lengths, 1)]
@@ -277,6 +283,8 @@ class MLPStack:
         grads = zip(tape.inputs, deltas, self._gW, self._gb, strict=True)
         n = weights.shape[-1]
         if n not in self._ones:
+            if len(self._ones) >= _ROOMS:
+                self._ones.clear()
             self._ones[n] = self.theta.new_ones(self.n_networks, 1, n)
         ones = self._ones[n]
         for a, delta, gw, gb in grads:

@@ -28,6 +28,7 @@ from ._base import NetBase
 from ._compat import CallbackSupportMixin, with_callbacks
 from ._contamination import in_rows
 from ._params import is_number, require, require_number
+from ._words import DOC_LINK
 
 Array = NDArray[Any]
 
@@ -43,8 +44,7 @@ ANYTHING = {
 class TwoStage(CallbackSupportMixin, BaseEstimator):
     """What rejecting and refitting shares between numbers and classes."""
 
-    _doc_link_module = NetBase._doc_link_module
-    _doc_link_template = NetBase._doc_link_template
+    _doc_link_module, _doc_link_template = "skrobust", DOC_LINK
     # whether rejected rows turn out right, by opinions before and after a second look
     _learnable: Any = None
 

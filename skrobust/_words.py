@@ -32,11 +32,30 @@ def is_count(value: Any, low: int = 1) -> bool:
     return is_int and int(value) >= low
 
 
+def is_share(value: Any) -> bool:
+    """Whether a value is a real number but no int, so a share and not a count."""
+    return is_number(value) and not isinstance(value, Integral)
+
+
+def require_samples(n_samples: Any) -> None:
+    """Refuse to draw other than a whole number of rows."""
+    if not is_count(n_samples):
+        expected = "an int in the range [1, inf)"
+        raise parameter_error("n_samples", "sample", expected, n_samples)
+
+
 def require_field(owner: Any, name: str, ok: bool, expected: str) -> None:
     """Refuse a field; one that is no plain number is judged where it is used."""
     value = getattr(owner, name)
     if isinstance(value, str) or (isinstance(value, Real) and not ok):
         raise parameter_error(name, type(owner).__name__, expected, value)
+
+
+# where the "?" on an estimator's HTML page leads
+DOC_LINK = (
+    "https://skrobust.readthedocs.io/en/latest/generated/"
+    "{estimator_module}.{estimator_name}.html"
+)
 
 
 def filled_doc(owner: Any, parts: Mapping[str, str]) -> str:

@@ -391,9 +391,8 @@ def _require_two_classes(classes: np.ndarray, rows: np.ndarray, name: str) -> No
 
 def _check_targets(y: Any) -> np.ndarray:
     """Return a float copy of the targets."""
-    return check_array(
-        y, dtype=[np.float64, np.float32], copy=True, ensure_2d=False, input_name="y"
-    )
+    y = check_array(y, dtype=[np.float64, np.float32], ensure_2d=False, input_name="y")
+    return np.array(y)  # what check_array copies from pandas may be read-only
 
 
 def _draw_rows(

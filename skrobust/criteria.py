@@ -82,7 +82,9 @@ class Loss:
         raise NotImplementedError
 
     def target(self, batch: Batch) -> Any:
-        """Return what the outputs are compared with: ``y``, unless overridden.
+        """Return what the outputs are compared with, unless overridden.
+
+        That is ``y``, or the inputs of a network that has no targets.
 
         Parameters
         ----------
@@ -94,7 +96,7 @@ class Loss:
         Tensor
             With the n rows on its last axis but one.
         """
-        return batch.y
+        return batch.x.flatten(1) if batch.y is None else batch.y
 
     def gradient(self, output: Tensor, target: Any) -> Tensor:
         """Differentiate the losses by the output: (K, n, n_outputs).
@@ -307,12 +309,20 @@ class _FromFunction(Loss):
     function: Callable[[Tensor, Any], Tensor]
 
     def value(self, output: Tensor, target: Any) -> Tensor:
-        return self.function(output, target)
+        values = self.function(output, target)
+        if values.shape != output.shape[:-1]:
+            raise ValueError(
+                "The function given as 'criterion' must return one loss a row, of "
+                f"shape {tuple(output.shape[:-1])}. Got {tuple(values.shape)} instead."
+            )
+        return values
 
 
 @dataclass(frozen=True)
 class LossIncrement:
     """Loss of the first network minus that of the last: median-of-means' score.
+
+    One number a row for both networks, so no rule before it may tell them apart.
 
     Computed in double precision where the device has it: two losses of a wrong
     target differ by less than either is rounded to in single precision.

@@ -608,7 +608,7 @@ def make_baselines(
     epsilon : float, default=0.2
         For the recipes that have one.
     **params : dict
-        Passed on to every estimator.
+        Parameters of every estimator, such as ``max_iter``.
 
     Returns
     -------
@@ -632,5 +632,6 @@ def make_baselines(
         if _ONE_TASK.get(name, task) == task:
             has_epsilon = "epsilon" in inspect.signature(recipe).parameters
             own = {"epsilon": epsilon} if has_epsilon else {}
-            made[name] = recipe(task, **own, **params)
+            # not as arguments: a recipe's own may have the same name
+            made[name] = recipe(task, **own).set_params(**params)
     return made

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import pickle
 import random
 import threading
+import warnings
 from functools import partial
 
 import joblib
@@ -36,7 +38,7 @@ from skrobust.criteria import (
     SquaredError,
 )
 from skrobust.rules import Exchange, Ramp, Trim, chain
-from skrobust.steps import Mixup, Reweight
+from skrobust.steps import Mixup, Relabel, Reweight, ReweightByLabel, SmoothLabels
 
 CALLBACKS = parse_version(sklearn.__version__) >= parse_version("1.9")
 SMALL = {"hidden_layer_sizes": (8,), "max_iter": 6, "batch_size": 32, "random_state": 0}
@@ -1515,3 +1517,197 @@ def test_a_module_can_be_exported():
     rows = torch.as_tensor(X)
     program = torch.export.export(model.to_module(), (rows,)).module()
     assert_allclose(program(rows).detach().numpy()[:, 0], model.predict(X))
+
+
+# -- fits that go on -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, None])
+def test_a_row_once_held_out_is_never_trained_on(seed):
+    model = make("classifier", early_stopping=True, warm_start=True, random_state=seed)
+    out = [model.fit(X, NAMES[LABELS]).sample_weight_ == 0 for _ in range(3)]
+    assert out[0].sum() == 8
+    assert_array_equal(out[1], out[0])
+    assert_array_equal(out[2], out[0])
+
+
+def test_validation_scores_belong_to_the_epochs_of_their_fit():
+    model = make("classifier", early_stopping=True).fit(X, LABELS)
+    assert len(model.validation_scores_) == len(model.loss_curve_)
+    assert not hasattr(model.partial_fit(X, LABELS), "validation_scores_")
+
+
+@pytest.mark.parametrize("name", ["PRL classifier", "PRL regressor"])
+def test_the_verdict_leaves_out_epsilon_however_short_training_was(name):
+    model = make(name, epsilon=0.3, ramp=10)
+    y = target(model)
+    for _ in range(2):
+        model.partial_fit(X, y, **({"classes": NAMES} if "class" in name else {}))
+        assert model.sample_weight_.sum() == pytest.approx(0.7 * N)
+    assert make(name, epsilon=0.3, max_iter=3).fit(X, y).sample_weight_.sum() == (
+        pytest.approx(0.7 * N)
+    )
+
+
+def test_a_stream_may_lack_a_class_that_has_a_weight():
+    model = make("classifier", class_weight={"eel": 2.0})
+    some = LABELS != 2
+    model.partial_fit(X[some], NAMES[LABELS[some]], classes=NAMES)
+    assert_array_equal(model.sample_weight_, np.ones(some.sum()))
+    model.partial_fit(X, NAMES[LABELS])
+    assert_array_equal(model.sample_weight_, np.where(LABELS == 2, 2.0, 1.0))
+    with pytest.raises(ValueError, match="not in class_weight"):
+        make("classifier", class_weight={"elk": 2.0}).fit(X, NAMES[LABELS])
+
+
+# -- what is refused, and what is not --------------------------------------------
+
+
+def test_rows_of_another_shape_are_refused():
+    def pooled(shape, n_outputs):
+        return nn.Sequential(
+            nn.AdaptiveAvgPool1d(4), nn.Flatten(), nn.Linear(8, n_outputs)
+        )
+
+    cubes = np.random.default_rng(0).normal(size=(N, 2, 6))
+    model = make("classifier", network=pooled).fit(cubes, LABELS)
+    for wrong in (cubes[:, :, :4], cubes[:, :1]):
+        with pytest.raises(ValueError, match="shape|features"):
+            model.predict(wrong)
+        with pytest.raises(ValueError, match="shape|features"):
+            model.partial_fit(wrong, LABELS)
+        with pytest.raises(ValueError, match="shape|features"):
+            make("classifier", network=pooled).fit(
+                cubes, LABELS, X_val=wrong, y_val=LABELS
+            )
+
+
+@pytest.mark.parametrize("shape", ["mean", "each output"])
+@pytest.mark.parametrize("name", ["classifier", "regressor", "detector"])
+def test_a_function_must_give_one_loss_a_row(name, shape):
+    def loss(output, target):
+        errors = (output - target).square()
+        return errors.mean() if shape == "mean" else errors
+
+    model = make(name, criterion=loss)
+    with pytest.raises(ValueError, match="must return one loss a row, of shape"):
+        model.fit(
+            X,
+            np.column_stack([target(model)] * 2)
+            if name == "regressor"
+            else target(model),
+        )
+
+
+def test_a_network_must_return_a_tensor():
+    class Two(nn.Linear):
+        def forward(self, x):
+            return super().forward(x), x
+
+    with pytest.raises(ValueError, match="must return a tensor. Got tuple"):
+        make("classifier", network=Two).fit(X, LABELS)
+
+
+@pytest.mark.parametrize(
+    "loss", [skrobust.criteria.AbsoluteError(), SquaredError(), Huber(1.0)]
+)
+def test_detectors_compare_with_the_inputs_by_any_distance(loss):
+    def same(output, target):
+        return loss.value(output, target)
+
+    model = make("detector", criterion=loss).fit(X)
+    assert_allclose(outputs(make("detector", criterion=same).fit(X)), outputs(model))
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "loss"),
+    [
+        ("classifier", NegativeLogLikelihood()),
+        ("regressor", CrossEntropy()),
+        ("regressor", BootstrapCrossEntropy()),
+        ("detector", CrossEntropy()),
+    ],
+)
+def test_losses_of_another_task_are_refused(name, loss):
+    model = make(name, criterion=loss)
+    with pytest.raises(ValueError, match="The 'criterion' parameter"):
+        model.fit(X, target(model))
+
+
+@pytest.mark.parametrize("name", ["regressor", "detector"])
+@pytest.mark.parametrize(
+    "step", [SmoothLabels(), Relabel(), ReweightByLabel(Trim(0.2))], ids=repr
+)
+def test_steps_for_labels_are_refused_where_there_are_none(name, step):
+    model = make(name, steps=(step,))
+    with pytest.raises(ValueError, match="The 'steps' parameter .* class labels"):
+        model.fit(X, target(model))
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("MoM regressor", {"n_blocks": np.float32(0.5), "n_central": np.float32(0.25)}),
+        ("PRL classifier", {"batch_size": np.float32(0.25)}),
+        ("MoM regressor", {"epsilon": np.float32(0.25)}),
+    ],
+)
+def test_numbers_of_numpy_are_numbers(name, params):
+    same = {key: float(value) for key, value in params.items()}
+    y = target(make(name))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        model = make(name, **params).fit(X, y)
+    assert_array_equal(outputs(model), outputs(make(name, **same).fit(X, y)))
+
+
+def test_a_user_may_subclass_prl():
+    class Fixed(skrobust.PRLClassifier):
+        def __init__(self, epsilon=0.2, random_state=None):
+            super().__init__(epsilon, random_state=random_state, **SHORT)
+
+        def score(self, X, y, sample_weight=None):
+            return 42.0
+
+    SHORT = {"hidden_layer_sizes": (8,), "max_iter": 2}
+    model = clone(Fixed(0.3, random_state=0)).fit(X, LABELS)
+    assert set(model.get_params()) == {"epsilon", "random_state"}
+    assert model.score(X, LABELS) == 42 and model.score == "loss_gradient"
+    assert inspect.signature(make("PRL classifier").score)
+    assert make("PRL classifier").score.__name__ == "score"
+
+
+def test_a_module_is_in_evaluation_mode():
+    assert not make("classifier").fit(X, LABELS).to_module().training
+
+
+# -- callbacks are shown a finished estimator ------------------------------------
+
+DETECTORS = {
+    "plain": skrobust.NetOutlierDetector(**SMALL),
+    "RCA": skrobust.RCAOutlierDetector(**SMALL),
+    "two capacities": skrobust.RCAOutlierDetector(capacities=(0.5, 0.0), **SMALL),
+    "RCVA": skrobust.RCAOutlierDetector(network="vae", **SMALL),
+    "flow": skrobust.RobustRealNVPDetector(
+        **{**SMALL, "hidden_layer_sizes": (4, 4), "batch_size": 40}
+    ),
+}
+
+
+@needs_callbacks
+@pytest.mark.parametrize("name", DETECTORS)
+def test_callbacks_are_shown_detectors_with_their_threshold(name):
+    class Last(StopAfter):
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None, **told):
+            self.shown = fitted_estimator
+
+    callback = Last(0)
+    model = clone(DETECTORS[name]).set_callbacks(callback)
+    for rows in (X, 100 * X[:50]):  # and nothing of the first fit in the second
+        model.fit(rows)
+        told = callback.shown
+        assert_array_equal(told.score_samples(rows), model.score_samples(rows))
+        assert_array_equal(told.predict(rows), model.predict(rows))
+        assert told.offset_ == model.offset_
+        assert not hasattr(told, "sample_weight_")

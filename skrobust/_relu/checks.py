@@ -1,15 +1,10 @@
-"""Checks of the estimator's parameters and weights, in scikit-learn's words."""
+"""Checks of the estimator's parameters, in scikit-learn's words."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import (
-    check_array,
-    check_consistent_length,
-    check_non_negative,
-)
 
 from .._words import is_count, is_number, parameter_error
 
@@ -53,42 +48,3 @@ def _refuse(parameters: dict[str, Any], name: str, wanted: str) -> None:
 
 def _is_real(value: Any, low: float, high: float) -> bool:
     return is_number(value) and low <= float(value) < high
-
-
-def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray:
-    """Return weights as a float64 array, in scikit-learn's words where they fail.
-
-    Parameters
-    ----------
-    sample_weight : array-like of shape (n_samples,) or None
-        None means ones.
-    X : array-like
-        What is weighted.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-
-    Raises
-    ------
-    ValueError
-        For weights that are negative, not finite, all zero, or of another length.
-    """
-    n = X.shape[0]
-    if sample_weight is None:
-        return np.ones(n)
-    weights = check_array(
-        np.full(n, sample_weight) if is_number(sample_weight) else sample_weight,
-        ensure_2d=False,
-        dtype=np.float64,
-        input_name="sample_weight",
-    )
-    if weights.ndim != 1:
-        raise ValueError(
-            f"Sample weights must be 1D array or scalar, got {weights.ndim}D array."
-        )
-    check_consistent_length(X, weights)
-    check_non_negative(weights, "`sample_weight`")
-    if not weights.any():
-        raise ValueError("Sample weights must contain at least one non-zero number.")
-    return weights

@@ -15,8 +15,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from .._words import is_count, parameter_error
-from .checks import check_parameters, check_weights
+from .._border import check_weights, to_numpy
+from .._words import DOC_LINK, require_samples
+from .checks import check_parameters
 from .fit import (
     Fitted,
     MomentOptions,
@@ -141,7 +142,7 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
     0
     """
 
-    _doc_link_module = "skrobust"
+    _doc_link_module, _doc_link_template = "skrobust", DOC_LINK
 
     def __init__(
         self,
@@ -197,9 +198,10 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
             The fitted estimator.
         """
         check_parameters(self)
+        X = to_numpy(X)
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         check_non_negative(X, _WHOM)
-        weights = check_weights(sample_weight, X)
+        weights = check_weights(sample_weight, len(X))
         used = weights > 0
         rows = X if used.all() else X[used]
         live, constant, filled = column_constants(rows, weights[used])
@@ -277,9 +279,7 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
         ndarray of shape (n_samples, n_features)
         """
         check_is_fitted(self)
-        if not is_count(n_samples):
-            expected = "an int in the range [1, inf)"
-            raise parameter_error("n_samples", "sample", expected, n_samples)
+        require_samples(n_samples)
         seed = self.random_state if random_state is None else random_state
         rng = check_random_state(seed)
         latent = rng.standard_normal((n_samples, self.n_features_in_))
@@ -323,7 +323,7 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
         float
         """
         scores = self.score_samples(X)
-        return float(np.average(scores, weights=check_weights(sample_weight, scores)))
+        return float(np.average(scores, weights=check_weights(sample_weight, len(X))))
 
     def outlier_score_samples(self, X: Any) -> np.ndarray:
         """Score each row by how little the fitted distribution explains it.
@@ -348,6 +348,7 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
 
     def _check_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
+        X = to_numpy(X)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         check_non_negative(X, _WHOM)
         scale = working_scale(self.bias_, self.covariance_)

@@ -97,6 +97,9 @@ def make_relu_distribution(
             expected = "an array of shape (n_features, n_components)"
             raise parameter_error("weights", name, expected, weights)
         n_features = len(given)
+        if n_components not in (None, given.shape[1]):
+            expected = f"None or {given.shape[1]}, the columns of weights"
+            raise parameter_error("n_components", name, expected, n_components)
     k = n_features if n_components is None else n_components
     for what, value in (("n_samples", n_samples), ("n_features", n_features)):
         if not is_count(value):

@@ -26,8 +26,8 @@ class SensitivityDisplay(Display):
         Score of each value on each split.
     param_name, score_name : str, default='epsilon' and 'score'
         Names of the axes.
-    chosen : object, default=None
-        The value that a search chose.
+    chosen : int, default=None
+        Place in ``param_range`` of the value that a search chose; None: nobody chose.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class SensitivityDisplay(Display):
         scores: ArrayLike,
         param_name: str = "epsilon",
         score_name: str = "score",
-        chosen: Any = None,
+        chosen: int | None = None,
     ):
         self.param_range = list(param_range)
         self.scores = np.asarray(scores, dtype=float)
@@ -173,22 +173,27 @@ class SensitivityDisplay(Display):
             missing = f"{param_name!r}" if splits else f"a score {metric or 'score'!r}"
             raise ValueError(f"The search did not record {missing}.")
         scores = np.column_stack([found[k] for k in splits])
-        best: dict[Any, int] = {}
-        for i, value in enumerate(found[f"param_{param_name}"]):
+        tried = found[f"param_{param_name}"]
+        best: dict[str, int] = {}  # by what they look like: lists have no hash
+        for i, value in enumerate(tried):
             if value is np.ma.masked:  # a grid of several that leaves it out
                 continue
-            if value not in best or scores[i].mean() > scores[best[value]].mean():
-                best[value] = i
+            known = best.setdefault(repr(value), i)
+            if scores[i].mean() > scores[known].mean():
+                best[repr(value)] = i
+        at = list(best.values())
         try:
-            values = sorted(best)
+            at = sorted(at, key=lambda i: tried[i])
         except TypeError:
-            values = list(best)
+            pass  # in the order of the search
+        winner = getattr(search, "best_index_", None)
+        look = None if winner is None else repr(tried[winner])
         display = cls(
-            param_range=values,
-            scores=scores[[best[value] for value in values]],
+            param_range=[tried[i] for i in at],
+            scores=scores[at],
             param_name=param_name,
             score_name=metric or "score",
-            chosen=getattr(search, "best_params_", {}).get(param_name),
+            chosen=at.index(best[look]) if look in best else None,
         )
         return display.plot(ax=ax, **kwargs)
 
@@ -213,9 +218,9 @@ class SensitivityDisplay(Display):
         color = self.line_.get_color()
         self.band_ = ax.fill_between(at, low, high, alpha=0.2, color=color, linewidth=0)
         self.chosen_line_ = None
-        if self.chosen in self.param_range:
-            where = at[self.param_range.index(self.chosen)]
-            self.chosen_line_ = ax.axvline(where, color="gray", linestyle=":")
+        if self.chosen is not None:
+            line = ax.axvline(at[self.chosen], color="gray", linestyle=":")
+            self.chosen_line_ = line
         ax.set(xlabel=self.param_name, ylabel=self.score_name)
         if at.dtype.kind == "i":
             ax.set_xticks(at, [str(value) for value in self.param_range])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -34,7 +36,9 @@ class Rule(Protocol):
         """
 
 
-def at_epoch(value: Any, epoch: int) -> Any:
+def at_epoch(
+    value: Any, epoch: int, low: float | None = None, below: float = math.inf
+) -> Any:
     """Return a field's value in an epoch: schedules are called, the rest stays.
 
     Parameters
@@ -42,10 +46,18 @@ def at_epoch(value: Any, epoch: int) -> Any:
     value : float, schedule or Tensor
     epoch : int
         Counted from 0.
+    low, below : float, default=None and inf
+        What a schedule gives must lie in [low, below), unless low is None; a number
+        was judged before.
 
     Returns
     -------
     float or Tensor
+
+    Raises
+    ------
+    ValueError
+        If a schedule gives another number.
 
     Examples
     --------
@@ -53,7 +65,15 @@ def at_epoch(value: Any, epoch: int) -> Any:
     >>> at_epoch(Ramp(0.4, 4), 1), at_epoch(0.4, 1)
     (0.2, 0.4)
     """
-    return value(epoch) if callable(value) else value
+    if not callable(value):
+        return value
+    now = value(epoch)
+    if low is not None and isinstance(now, Real) and not low <= now < below:
+        raise ValueError(
+            f"A schedule gave {now} in epoch {epoch}; it must be in "
+            f"[{low:g}, {below:g})."
+        )
+    return now
 
 
 @dataclass(frozen=True)

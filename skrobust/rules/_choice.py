@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .._blocks import choose_even, choose_weighted
-from .._words import AT_LEAST_0, IN_UNIT, is_count, is_number, require_field
+from .._words import AT_LEAST_0, IN_UNIT, is_count, is_number, is_share, require_field
 from ._base import Value, at_epoch
 
 
@@ -63,7 +63,7 @@ class Trim:
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the kept part of each weight."""
-        epsilon = at_epoch(self.epsilon, epoch)
+        epsilon = at_epoch(self.epsilon, epoch, 0, 1)
         if weights.shape != scores.shape:
             weights = weights.expand_as(scores)
         if isinstance(epsilon, (float, int)) and epsilon == 0:
@@ -76,7 +76,7 @@ class Trim:
             if self.reach is not None:
                 most = max(math.ceil(_MOST * n * (1 - epsilon)), 1)
                 limit = self.reach * ranked.narrow(-1, most - 1, 1)
-                part = part.masked_fill(ranked > limit, 0)
+                part = part.masked_fill(_beyond(ranked, limit), 0)
             part = part.maximum(ranked.isneginf())
             return torch.empty_like(scores).scatter_(-1, order, part).mul_(weights)
         own = weights.gather(-1, order)
@@ -86,9 +86,15 @@ class Trim:
         part = (own - (mass - kept).relu_()).relu_()
         if self.reach is not None:
             most = (mass < _MOST * kept).sum(-1, keepdim=True)
-            part = part.masked_fill(ranked > self.reach * ranked.gather(-1, most), 0)
+            limit = self.reach * ranked.gather(-1, most)
+            part = part.masked_fill(_beyond(ranked, limit), 0)
         part = torch.where(ranked == -torch.inf, own, part)
         return torch.empty_like(part).scatter_(-1, order, part)
+
+
+def _beyond(ranked: Tensor, limit: Tensor) -> Tensor:
+    """Say whose score is beyond a limit; none is one where it fell on a spared row."""
+    return (ranked > limit) & (limit > -torch.inf)
 
 
 _MOST = 0.85 * (1 - 1e-6)  # of the kept mass; a hair less, as sums are rounded
@@ -142,7 +148,7 @@ class MedianOfMeans:
         """Refuse impossible values."""
         for name in ("n_blocks", "n_central"):
             value = getattr(self, name)
-            share = isinstance(value, float) and 0 < value <= 1
+            share = is_share(value) and 0 < value <= 1
             expected = "an int of at least 1 or a float in the range (0, 1]"
             require_field(self, name, share or is_count(value), expected)
 
@@ -151,7 +157,7 @@ class MedianOfMeans:
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the weights with all rows outside the central blocks set to zero."""
-        if self.n_blocks == 1 and not isinstance(self.n_blocks, float):
+        if self.n_blocks == 1 and not is_share(self.n_blocks):
             return weights.expand_as(scores)
         # asked where the answer is at hand: a GPU would make the host wait
         if weights.device.type == "cpu" and _all_one(weights):
@@ -199,7 +205,8 @@ class NearMedian:
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the weights with rows of larger scores set to zero."""
         weights = weights.expand_as(scores)
-        limit = _lower_median(scores, weights) * at_epoch(self.factor, epoch)
+        factor = at_epoch(self.factor, epoch, 0)
+        limit = _lower_median(scores, weights) * factor
         return weights * (scores <= limit.clamp(min=self.floor))
 
 

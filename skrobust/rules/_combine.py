@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
+from .._words import is_count, parameter_error, require_field
 from ._base import Rule
+
+
+def _require_members(owner: Any, name: str, *rules: Rule) -> None:
+    """Refuse rules that go on from their own last weights.
+
+    Another rule's weights are not theirs: all that they found before would be lost.
+    """
+    for rule in rules:
+        if getattr(rule, "updates", False):
+            expected = "rules that judge afresh (updates need a step of their own)"
+            raise parameter_error(name, type(owner).__name__, expected, rule)
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,11 @@ class Exchange:
     """
 
     group_size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        ok = is_count(self.group_size)
+        require_field(self, "group_size", ok, "None or an int of at least 1")
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the weights, moved by one along the network axis."""
@@ -65,6 +83,13 @@ class Phases:
     then: Rule
     n_epochs: int = 10
 
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        ok = is_count(self.n_epochs, 0)
+        require_field(self, "n_epochs", ok, "an int of at least 0")
+        _require_members(self, "first", self.first)
+        _require_members(self, "then", self.then)
+
     @property
     def by_order(self) -> bool:
         """Whether one of the rules looks at the order of the rows."""
@@ -95,6 +120,10 @@ class Chain:
     """
 
     rules: tuple[Rule, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        _require_members(self, "rules", *self.rules)
 
     @property
     def by_order(self) -> bool:

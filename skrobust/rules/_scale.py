@@ -39,11 +39,12 @@ class Cap:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         c: Any = self.limit
-        require_field(self, "limit", is_number(c) and c >= 0, AT_LEAST_0)
+        words = "a positive number, a schedule or a tensor"
+        require_field(self, "limit", is_number(c) and c > 0, words)
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the shrunken weights."""
-        limit = at_epoch(self.limit, epoch)
+        limit = at_epoch(self.limit, epoch, 0)
         return weights * (limit / scores.clamp(min=_TINY)).clamp_(max=1)
 
 
@@ -85,6 +86,15 @@ class MultiplicativeWeights:
     max_weight: Value | None = None
     updates: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        e: Any = self.eta
+        m: Any = self.max_weight
+        ok = is_number(e) and 0 <= e < float("inf")
+        require_field(self, "eta", ok, AT_LEAST_0)
+        words = "None, a number of at least 1, a schedule or a tensor"
+        require_field(self, "max_weight", is_number(m) and m >= 1, words)
+
     def __call__(
         self, scores: Tensor, weights: Tensor, *, epoch: int, own: Tensor | None = None
     ) -> Tensor:
@@ -93,9 +103,7 @@ class MultiplicativeWeights:
         ``own`` (..., n) are the weights of the rows by themselves, whose mass is kept
         and that ``max_weight`` refers to; None: ``weights``.
         """
-        eta = at_epoch(self.eta, epoch)
-        if isinstance(eta, float | int) and not 0 <= eta < float("inf"):
-            raise ValueError(f"eta is {eta} in epoch {epoch}; it must be in [0, inf).")
+        eta = at_epoch(self.eta, epoch, 0)
         lost = (eta * scores.double()).nan_to_num(nan=0.0, posinf=torch.inf)
         before = weights.double().expand_as(lost)
         own = before if own is None else own.double()
@@ -104,7 +112,7 @@ class MultiplicativeWeights:
         best = left.amax(-1, keepdim=True)
         after = torch.where(best > -torch.inf, (left - best).exp(), before)
         after = after * (mass / after.sum(-1, keepdim=True).clamp_min(_TINY))
-        limit = at_epoch(self.max_weight, epoch)
+        limit = at_epoch(self.max_weight, epoch, 1)
         return after if limit is None else _capped(after, own * limit)
 
 

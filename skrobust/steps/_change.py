@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ class SmoothLabels:
     """
 
     amount: Value = 0.1
+    for_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
@@ -40,7 +41,7 @@ class SmoothLabels:
 
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
         """Return the batch with soft targets."""
-        amount = at_epoch(self.amount, context.epoch)
+        amount = at_epoch(self.amount, context.epoch, 0, 1)
         y: Any = batch.y
         return batch.replaced(y=(y * (1 - amount)).add_(amount / y.shape[-1]))
 
@@ -80,7 +81,7 @@ class Jitter:
         """Return the batch with noise on its inputs."""
         x, rng = batch.x, context.generator
         like: dict[str, Any] = {"dtype": x.dtype, "device": x.device, "generator": rng}
-        shape = (_N_NOISES, x.shape[-1])
+        shape = (_N_NOISES, *x.shape[1:])
         noise = torch.randn(shape, **like).mul_(self.normal)
         if self.uniform is not None:
             noise += torch.rand(shape, **like).sub_(0.5) * self.uniform.to(x)
@@ -93,8 +94,8 @@ _N_NOISES = 256  # different noises in a batch
 def _keys(x: Tensor) -> Tensor:
     """Numbers below ``_N_NOISES`` that depend on nothing but a row's values."""
     # rounded: what is left of scaling must not tell equal rows apart
-    cells = x.mul(1024).round_().long()
-    odd = torch.arange(1, 2 * x.shape[-1], 2, device=x.device)
+    cells = x.flatten(1).mul(1024).round_().long()
+    odd = torch.arange(1, 2 * cells.shape[-1], 2, device=x.device)
     keys = (cells * (odd * 0x1E3779B97F4A7C15)).sum(-1) * 0x3F58476D1CE4E5B9
     return (keys >> 40) & (_N_NOISES - 1)
 
@@ -138,7 +139,11 @@ class Mixup:
         y = mixed = batch.y
         if y is not None:
             mixed = part * y + (1 - part) * y[..., other, :]
-        return Batch(share * x + (1 - share) * x[other], mixed, total, batch.mass)
+        x = share * x + (1 - share) * x[other]
+        own = batch.prior
+        if own is not None:
+            own = share * own + (1 - share) * own[..., other]
+        return Batch(x, mixed, total, batch.mass, own)
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,8 @@ class Relabel:
     >>> from skrobust.steps import Relabel, Reweight
     >>> steps = (Reweight(LossMixture(), every=1), Relabel())
     """
+
+    for_labels: ClassVar[bool] = True
 
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
         """Return the batch with its own weights and mixed targets, (K, n, C)."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from .._batch import Batch
+from .._comm import Alone
 from .._words import is_number, require_field
 from ..criteria import Loss, Score
 from ..rules import Rule
@@ -191,16 +192,18 @@ class ReweightByLabel(Reweight):
     >>> model = NetClassifier((ReweightByLabel(Trim(0.2)),))
     """
 
+    for_labels: ClassVar[bool] = True
+
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
         """Return the batch with new weights."""
         if self.every:
             return batch
         scores = self.rate(stack, batch, context)
-        spared = _spared(scores, batch.weights, batch.y)
+        spared = _spared(scores, batch.weights, batch.y, context.comm)
         return self._judged(scores.masked_fill(spared, -torch.inf), batch, context)
 
 
-def _spared(scores: Tensor, weights: Tensor, y: Any) -> Tensor:
+def _spared(scores: Tensor, weights: Tensor, y: Any, comm: Alone) -> Tensor:
     """Mark the rows whose score is at most the mean of their label's, (K, n).
 
     ``y`` (n, n_classes) or (K, n, n_classes) are labels or their probabilities. Where
@@ -208,12 +211,12 @@ def _spared(scores: Tensor, weights: Tensor, y: Any) -> Tensor:
     """
     if y.ndim == 2:
         total, mass = (weights * scores) @ y, weights @ y
-        limit = total.div_(mass.clamp_min_(_TINY)).mul_(_HAIR) @ y.mT
     else:
         total = torch.einsum("kn,knc->kc", weights * scores, y)
         mass = torch.einsum("kn,knc->kc", weights.expand_as(scores), y)
-        limit = torch.einsum("kc,knc->kn", total / mass.clamp_min(_TINY) * _HAIR, y)
-    return scores < limit
+    total, mass = comm.add_up(total), comm.add_up(mass)
+    mean = total.div_(mass.clamp_min_(_TINY)).mul_(_HAIR)
+    return scores < (mean @ y.mT if y.ndim == 2 else (y @ mean[..., None])[..., 0])
 
 
 @dataclass(frozen=True)
