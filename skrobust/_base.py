@@ -164,6 +164,7 @@ class NetBase(Hooks, FittedNet):
         if resume:
             stack, done = self._stack.clone(), self.n_iter_
             design = self._stack_design
+            _border.require_row_shape(X, design.get("row_shape"))
             self._check_networks(self._design(X.shape[1:], n_outputs))
             seed += done  # further epochs must not repeat the first ones' draws
         else:
@@ -200,8 +201,7 @@ class NetBase(Hooks, FittedNet):
         named = [isinstance(d.get("network"), str) for d in (known, wanted)]
         ends = [d.get("sizes", ())[-1:] for d in (known, wanted)]
         closed = [d.get("closed_form") for d in (known, wanted)]
-        shapes = [d.get("row_shape") for d in (known, wanted)]
-        if any(a != b for a, b in (named, ends, closed, shapes)):
+        if any(a != b for a, b in (named, ends, closed)):
             raise ValueError(
                 f"{name} has fitted networks of another kind than its parameters now "
                 "ask for. Set warm_start=False to begin anew."

@@ -227,8 +227,8 @@ class RejectRefitClassifier(ClassifierMixin, TwoStage):
         Cross-fitted log odds of the best other class against the given label, where
         the probability of each class is taken relative to its mean over the rows that
         bear its label: a first stage that hardly knows a class is not to condemn its
-        rows. That of another class is relative to the share of its rows at least.
-        Positive where the label is contradicted; 0 for rows that were never held
+        rows. Another class claims rows as if it had half of the mean over all rows at
+        least. Positive where the label is contradicted; 0 for rows that were never held
         out or have no weight.
     threshold_ : float
         Score from which rows were to be rejected.
@@ -304,11 +304,12 @@ class RejectRefitClassifier(ClassifierMixin, TwoStage):
         usual = (given * opinion).sum(0) / np.maximum(mass, NEVER)
         rows = np.arange(len(y))
         own = np.log((opinion[rows, y] + NEVER) / (usual[y] + NEVER))
-        # and is not to claim others' rows, as whatever it gives them would
-        known = np.maximum(usual, mass / mass.sum())
-        odds = np.log((opinion + NEVER) / (known + NEVER))
+        # nor is such a class to claim the rows of others by the little it is given
+        typical = np.average(opinion[rows, y], weights=weights)
+        odds = np.log((opinion + NEVER) / (np.maximum(usual, typical / 2) + NEVER))
         odds[rows, y] = -np.inf
         scores = odds.max(1) - own
+        scores[usual[y] == 0] = 0  # of a class that no judge has ever seen
         return scores, 0.5 if self.threshold == "auto" else float(self.threshold)
 
     @available_if(final_has("predict_proba"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from skrobust import corruption
@@ -343,3 +344,15 @@ def test_data_frames():
     by_frame, _ = linadv(frame[0], 0.5, X=frame, random_state=0)
     by_array, _ = linadv(X[:, 0], 0.5, X=X, random_state=0)
     np.testing.assert_array_equal(by_frame, by_array)
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "Float32", "boolean"])
+@pytest.mark.parametrize(
+    "corrupt", [corruption.signflip, corruption.uninoise, corruption.target_shuffle]
+)
+def test_targets_may_be_of_pandas_own_types(corrupt, dtype):
+    y = pd.Series(np.arange(12) % 2, dtype=dtype)
+    wrong, mask = corrupt(y, 0.5, random_state=0)
+    plain, same = corrupt(y.to_numpy(dtype=float), 0.5, random_state=0)
+    np.testing.assert_array_equal(mask, same)
+    np.testing.assert_allclose(wrong, plain)

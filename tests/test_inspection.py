@@ -391,3 +391,18 @@ def test_options_may_name_what_displays_set_themselves():
     assert shown.stairs_.get_label() == shown.outlier_stairs_.get_label() == "mine"
     shown = KeptRowsDisplay.from_predictions(X, np.arange(len(X)) > 3, c="k", s=3)
     assert (shown.kept_.get_facecolor()[0, :3] == 0).all()
+
+
+def test_a_search_may_try_lists():
+    grid = {"hidden_layer_sizes": [[4], [8]]}
+    search = GridSearchCV(PRLClassifier(**small), grid, cv=2).fit(X, y_class)
+    found = SensitivityDisplay.from_search(search, param_name="hidden_layer_sizes")
+    assert found.param_range == [[4], [8]]
+    best = search.best_params_["hidden_layer_sizes"]
+    assert found.param_range[found.chosen] == best
+
+
+def test_no_value_is_chosen_where_nobody_chose():
+    scores = [[0.1, 0.2], [0.3, 0.4]]
+    found = SensitivityDisplay(param_range=[None, 3.0], scores=scores).plot()
+    assert found.chosen_line_ is None

@@ -484,3 +484,20 @@ def test_impossible_settings_are_refused(kind, params, message):
     with pytest.raises(ValueError, match=message):
         model.fit(X, y)
     assert not hasattr(model, "eta_")
+
+
+def test_weights_of_classes_are_no_collapse():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(400, 3)), np.zeros(400, int)
+    y[:4] = 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        MRClassifier(0, class_weight="balanced", max_iter=2, random_state=0).fit(X, y)
+
+
+@pytest.mark.parametrize("weight", [1e18, 1e30])
+def test_a_choice_counts_rows_of_any_weight(weight):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    model = MRRegressor(max_iter=2, hidden_layer_sizes=(4,), random_state=0)
+    heavy = clone(model).fit(X, X[:, 0], sample_weight=np.full(60, weight))
+    assert heavy.eta_ == model.fit(X, X[:, 0]).eta_

@@ -309,3 +309,9 @@ def test_absolute_deviation_learns_the_median():
     mean = recipes.standard("regression", **settings).fit(X, y).predict(X[:1])
     assert abs(median[0]) < 0.3
     np.testing.assert_allclose(mean, y.mean(), atol=0.1)
+
+
+def test_parameters_of_all_baselines_are_those_of_the_estimators():
+    made = make_baselines(alpha=1e-3, max_iter=7)
+    assert {(model.alpha, model.max_iter) for model in made.values()} == {(1e-3, 7)}
+    assert made["mixup"].steps[0].alpha == 1.0

@@ -7,7 +7,7 @@ import pytest
 import sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import make_column_transformer
-from sklearn.datasets import make_blobs
+from sklearn.datasets import load_iris, make_blobs
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import (
     HuberRegressor,
@@ -722,3 +722,19 @@ def test_edges_leave_finite_models_of_networks(edge):
     model = RejectRefitRegressor(first, random_state=0).fit(X, y, sample_weight=weights)
     assert np.isfinite(model.predict(X)).all()
     assert model.inlier_mask_[-1] == (edge in ("far targets", "constant"))
+
+
+@pytest.mark.parametrize("how", ["one row", "in one fold", "sorted"])
+def test_a_class_that_folds_do_not_know_claims_nobody(how):
+    X, y = load_iris(return_X_y=True)
+    cv = 3
+    if how == "one row":
+        y = y.copy()
+        y[0] = 7
+    elif how == "sorted":
+        cv = KFold(3)
+    else:
+        order = np.r_[np.arange(0, 100, 2), np.arange(1, 100, 2), np.arange(100, 150)]
+        X, y, cv = X[order], y[order], KFold(3)
+    model = RejectRefitClassifier(LogisticRegression(max_iter=1000), cv=cv)
+    assert (~model.fit(X, y).inlier_mask_).sum() <= 6

@@ -578,3 +578,50 @@ def test_schedules_and_tensors_are_fields_too():
         assert rules.Trim(value).epsilon is value
         assert steps.SmoothLabels(value).amount is value
     assert rules.Cap(torch.inf).limit == torch.inf
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rule: rules.chain(Trim(0.2), rule),
+        lambda rule: rules.Phases(rule, Trim(0.2)),
+        lambda rule: rules.Phases(Trim(0.2), rule),
+    ],
+)
+def test_updates_are_no_part_of_another_rule(make):
+    make(Trim(0.1))
+    with pytest.raises(ValueError, match="rules that judge afresh"):
+        make(MultiplicativeWeights(0.1))
+
+
+@pytest.mark.parametrize(
+    ("rule", "bad"),
+    [
+        (lambda e: Trim(e), 1.0),
+        (lambda e: Trim(e), -0.1),
+        (lambda e: rules.Cap(e), -1.0),
+        (lambda e: rules.NearMedian(e), -1.0),
+        (lambda e: MultiplicativeWeights(0.1, e), 0.5),
+        (lambda e: MultiplicativeWeights(e), -1.0),
+    ],
+)
+def test_schedules_are_held_to_the_range_of_numbers(rule, bad):
+    scores = torch.rand(1, 5)
+    with pytest.raises(ValueError, match="in epoch 3; it must be in"):
+        rule(lambda epoch: bad)(scores, torch.ones(1, 5), epoch=3)
+    with pytest.raises(ValueError, match="parameter of"):
+        rule(bad)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: rules.Phases(Trim(0.1), Trim(0.2), -1),
+        lambda: rules.Exchange(0),
+        lambda: rules.Cap(0.0),
+        lambda: MultiplicativeWeights("a"),
+    ],
+)
+def test_impossible_fields_are_refused(make):
+    with pytest.raises(ValueError, match="parameter of"):
+        make()

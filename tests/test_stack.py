@@ -764,3 +764,30 @@ def test_a_users_dropout_draws_from_the_stacks_generator():
     assert torch.equal(outputs[0], outputs[1])
     assert not torch.equal(outputs[0], outputs[2])
     assert not torch.equal(outputs[0], stack.predict(x))
+
+
+def test_memory_does_not_grow_with_the_numbers_of_rows_that_rules_leave():
+    stack = MLPStack((3, 4, 2), 1, generator=torch.Generator().manual_seed(0))
+    for n in range(1, 200):
+        x = torch.zeros(n, 3, dtype=torch.float64)
+        tape = stack.forward(x, training=True)
+        stack.backward(tape, torch.ones_like(tape.output), torch.ones(1, n).double())
+    assert max(map(len, (stack._rooms, stack._masks, stack._ones))) <= 16
+
+
+@pytest.mark.parametrize("n", [5, 6])
+def test_ghost_norms_do_not_take_time_for_rows(n):
+    class TimeFirst(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.outer = nn.Linear(3, 4), nn.Linear(4, 2)
+
+        def forward(self, x):  # (n, 5, 3)
+            return self.outer(self.inner(x.transpose(0, 1)).tanh().mean(0))
+
+    rng = torch.Generator().manual_seed(0)
+    module = TimeFirst().double()
+    x = torch.randn(n, 5, 3, generator=rng, dtype=torch.float64)
+    gradient = torch.randn(n, 2, generator=rng, dtype=torch.float64)
+    found = row_gradient_norms(module, x, gradient)
+    assert_close(found, row_norms(module, x, gradient))

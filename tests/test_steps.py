@@ -19,6 +19,7 @@ from skrobust.criteria import CrossEntropy, GradientNorm, LossLayer, Prediction
 from skrobust.rules import Cap, Disagreement, Exchange, Ramp, Trim, chain
 from skrobust.steps import (
     Context,
+    Jitter,
     Mixup,
     RandomWeights,
     Relabel,
@@ -352,3 +353,32 @@ def test_a_rare_class_of_clean_labels_is_learned():
     )
     assert balanced_accuracy_score(y, lost.predict(X)) < 0.6
     assert balanced_accuracy_score(y, kept.predict(X)) > 0.75
+
+
+def test_a_rule_of_reach_keeps_rows_beside_spared_ones():
+    scores = torch.cat([torch.full((1, 8), -torch.inf), torch.rand(1, 4)], -1)
+    for weights in (torch.ones(1, 12), torch.linspace(0.5, 1, 12)[None]):
+        kept = Trim(0.05, reach=6.0)(scores, weights, epoch=0)
+        assert_close(kept, Trim(0.05)(scores, weights, epoch=0))
+        assert (kept[:, 8:] > 0).sum() >= 3
+
+
+def test_relabelling_after_mixing_knows_the_mixed_trust():
+    stack, batch, context = scene()
+    own = batch.weights
+    judged = Batch(batch.x, batch.y, own * torch.linspace(0, 1, N), None, own)
+    before = Relabel()(stack, judged, context)
+    assert not torch.equal(before.y, batch.y.expand_as(before.y))
+    mixed = Mixup()(stack, judged, context)
+    after = Relabel()(stack, mixed, context)
+    assert not torch.equal(after.y, mixed.y.expand_as(after.y))
+    assert_close(after.weights.sum(), own.sum())
+
+
+def test_jitter_moves_inputs_of_any_shape():
+    stack, batch, context = scene()
+    cubes = batch.x[:, :4].reshape(N, 2, 2).repeat(2, 1, 1)
+    batch = Batch(cubes, None, torch.ones(1, 2 * N))
+    moved = Jitter(0.1)(stack, batch, context).x
+    assert moved.shape == cubes.shape and (moved != cubes).all()
+    assert torch.equal(moved[:N], moved[N:])  # equal rows alike

@@ -517,6 +517,7 @@ PLANS = {
     "co-training": {
         "steps": (Reweight(chain(Trim(0.3), Exchange()), GradientNorm(CrossEntropy())),)
     },
+    "by label": {"steps": (ReweightByLabel(Trim(0.3), LossLayer(CrossEntropy())),)},
     "plain": {"steps": ()},
     "all rows once an epoch": {
         "steps": (Reweight(MultiplicativeWeights(0.5, 2.0), CrossEntropy(), every=1),),
