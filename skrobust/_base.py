@@ -15,8 +15,10 @@ from . import _border
 from ._batch import Rows
 from ._building import merge_equal_rows, to_tensor
 from ._compat import Silence
+from ._contamination import repeats
 from ._fitted import FittedNet
 from ._hooks import IN_MEMORY, Call, Hooks
+from ._keys import unit_keys
 from ._optim import SGD, Adam
 from ._progress import Progress, Watch, run_epochs
 from ._scaling import BLOCK
@@ -71,9 +73,10 @@ class NetBase(Hooks, FittedNet):
             order = progress.order
             if resume:  # rows once held out are never trained on
                 order = _border.make_generator(self._seed, stream=_border.ORDER)
-            inner, outer = self._split(len(X), target, order)
-            held_out = _rows_at(outer, X, target, w)
-            X, target, w, used = _rows_at(inner, X, target, w, used)
+            out = self._split(X, target, w, order)
+            held_out = _rows_at(np.flatnonzero(out), X, target, out)
+            left = np.flatnonzero(w - out)
+            X, target, w, used = _rows_at(left, X, target, w - out, used)
         context = Context(self._loss(), progress.n_epochs, progress.stack.generator)
         context.lengths = [] if self._by_change() else None
         size, n_parts = self._batches(X, target, w)
@@ -139,17 +142,29 @@ class NetBase(Hooks, FittedNet):
         return X_val, self._encode(y_val, about), np.ones(len(X_val))
 
     def _split(
-        self, n: int, target: Array, order: torch.Generator
-    ) -> tuple[Array, Array]:
-        """Return the indices of the rows to train on and of those held out."""
+        self, X: Array, target: Any, weights: Array, order: torch.Generator
+    ) -> Array:
+        """Return what of each row's weight is held out to validate with.
+
+        The order is that of salted keys, and a row of weight two stands in it twice.
+        """
+        counts = repeats(weights)
+        salt = int(torch.randint(2**31, (), generator=order, device="cpu"))
+        keys = _border.target_keys(X, target, salt).view(np.uint64)
+        row, unit = unit_keys(keys, counts)
+        held = self._drawn(row[np.argsort(unit, kind="stable")], target)
+        return np.bincount(held, minlength=len(X)) * (weights / np.maximum(counts, 1))
+
+    def _drawn(self, rows: Array, target: Any) -> Array:
+        """Choose from rows in random order those to hold out."""
+        n = len(rows)
         n_out = max(1, round(self.validation_fraction * n))
         if n - n_out < 1:
             raise ValueError(
                 f"early_stopping with validation_fraction={self.validation_fraction} "
                 f"leaves no row to train on: n_samples = {n}."
             )
-        shuffled = torch.randperm(n, generator=order, device="cpu").numpy()
-        return np.sort(shuffled[n_out:]), np.sort(shuffled[:n_out])
+        return rows[:n_out]
 
     def _begin(
         self, X: Array, weights: Array, n_outputs: int, resume: bool, partial: bool
@@ -294,7 +309,8 @@ class NetBase(Hooks, FittedNet):
         n_classes = 0 if y is None or y.is_floating_point() else stack.n_outputs
         keys = None
         by_order = any(s.by_order for s in reweighting(recipe))
-        by_order |= recipe.batch_size < len(X)
+        # equal rows may be merged in X, and make up several batches all the same
+        by_order |= recipe.batch_size < len(X) or (recipe.n_parts or 1) > 1
         if by_order and self._keeps_repeats(recipe, X):
             keys = torch.as_tensor(_border.target_keys(X, target))
         return Rows(x, y, weights, n_classes, keys, recipe.n_parts)

@@ -58,7 +58,9 @@ def check_weights(sample_weight: Any, n: int) -> NDArray[np.float64]:
     return weights
 
 
-def target_keys(X: NDArray[Any], target: NDArray[Any] | None) -> NDArray[np.int64]:
+def target_keys(
+    X: NDArray[Any], target: NDArray[Any] | None, salt: int = 0
+) -> NDArray[np.int64]:
     """Give each row and its target a key, the same for equal ones.
 
     Targets count to six digits, since a scaled target may differ in the last ones.
@@ -67,7 +69,7 @@ def target_keys(X: NDArray[Any], target: NDArray[Any] | None) -> NDArray[np.int6
     if target is not None:
         target = np.asarray(target, dtype=np.float64).reshape(len(X), -1)
         table = np.hstack([table, np.round(target, 6)])
-    return row_keys(table, np.random.RandomState(0)).view(np.int64)
+    return row_keys(table, np.random.RandomState(salt)).view(np.int64)
 
 
 def pick_device(device: str | torch.device) -> torch.device:

@@ -139,17 +139,15 @@ class ClassifierBase(ClassifierMixin, NetBase):
             raise ValueError("class_weight is zero for all samples.")
         return factors
 
-    def _split(
-        self, n: int, target: Array, order: torch.Generator
-    ) -> tuple[Array, Array]:
+    def _drawn(self, rows: Array, target: Any) -> Array:
         """Hold out the same fraction of every class, as far as it goes."""
-        shuffled = torch.randperm(n, generator=order, device="cpu").numpy()
-        by_class = shuffled[np.argsort(target[shuffled], kind="stable")]
+        n, codes = len(rows), target[rows]
+        by_class = rows[np.argsort(codes, kind="stable")]
         n_out = max(1, round(self.validation_fraction * n))
         outer = by_class[((np.arange(n_out) + 0.5) * n / n_out).astype(int)]
         # the only row of a class is for training
-        left = np.bincount(target) - np.bincount(
-            target[outer], minlength=target.max() + 1
+        left = np.bincount(codes) - np.bincount(
+            target[outer], minlength=codes.max() + 1
         )
         _, first = np.unique(target[outer], return_index=True)
         outer = np.delete(outer, first[left[target[outer[first]]] == 0])
@@ -158,7 +156,7 @@ class ClassifierBase(ClassifierMixin, NetBase):
                 "early_stopping needs at least 2 samples of a class, got n_samples = "
                 f"{n} of {len(first)} classes or more. Give X_val and y_val instead."
             )
-        return np.setdiff1d(np.arange(n), outer), np.sort(outer)
+        return outer
 
     def _score_outputs(self, outputs: Array, target: Array, weights: Array) -> float:
         right = outputs.mean(0).argmax(1) == target
