@@ -10,16 +10,24 @@ import pytest
 from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LinearRegression
-from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    KFold,
+    cross_val_score,
+)
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import OneClassSVM
 
 from skrobust import (
     NetOutlierDetector,
     PRLClassifier,
     PRLRegressor,
     RCAOutlierDetector,
+    ReLUDistributionEstimator,
 )
 from skrobust.inspection import (
     KeptRowsDisplay,
@@ -131,6 +139,42 @@ def test_importing_the_displays_does_not_import_matplotlib_and_it_is_asked_for()
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.parametrize("kind", [bool, int, float, object, list])
+def test_masks_may_hold_booleans_or_zeros_and_ones(kind):
+    mask = odd.tolist() if kind is list else odd.astype(kind)
+    shown = ScoreHistogramDisplay.from_predictions(X[:, 0], outlier_mask=mask)
+    assert shown.outlier_counts.sum() == odd.sum()
+    shown = KeptRowsDisplay.from_predictions(X, mask)
+    assert (shown.inlier_mask == odd).all() and shown.inlier_mask.dtype == bool
+
+
+@pytest.mark.parametrize(
+    "mask", [np.where(odd, -1, 1), odd + 0.5, np.where(odd, np.nan, 1), odd.astype(str)]
+)
+def test_labels_are_not_taken_for_a_mask(mask):
+    ask = r"must hold booleans, or 0 and 1 only.* 'predict\(X\) == {}'"
+    with pytest.raises(ValueError, match=f"outlier_mask {ask.format(-1)}"):
+        ScoreHistogramDisplay.from_predictions(X[:, 0], outlier_mask=mask)
+    with pytest.raises(ValueError, match=f"inlier_mask {ask.format(1)}"):
+        KeptRowsDisplay.from_predictions(X, mask)
+    with pytest.raises(ValueError, match=f"inlier_mask {ask.format(1)}"):
+        KeptRowsDisplay(points=X[:, :2], inlier_mask=mask)
+    assert not plt.get_fignums()
+
+
+def test_a_threshold_may_be_kept_in_an_array_of_one():
+    model = OneClassSVM(nu=0.1).fit(X[:, :2])
+    assert np.shape(model.offset_) == (1,)
+    level = model.offset_[0]
+    shown = ScoreContourDisplay.from_estimator(model, X[:, :2], grid_resolution=9)
+    assert shown.threshold == level and shown.threshold_.levels == [level]
+    shown = ScoreHistogramDisplay.from_estimator(model, X[:, :2])
+    assert shown.threshold == level and np.ndim(shown.threshold) == 0
+    assert np.ravel(shown.threshold_line_.get_xdata()[0]) == level
+    with pytest.raises(ValueError, match=r"a single number, got shape \(2,\)"):
+        ScoreHistogramDisplay.from_predictions(X[:, 0], threshold=[0.0, 1.0])
+
+
 # -- training curve ----------------------------------------------------------------
 @pytest.mark.parametrize("Net", [PRLClassifier, PRLRegressor])
 def test_the_curve_is_the_loss_of_each_epoch(Net):
@@ -202,6 +246,36 @@ def test_equal_scores_make_a_histogram_too(scores):
     assert display.counts.sum() == len(scores)
 
 
+@pytest.mark.parametrize("far", [-np.finfo(float).max, -np.inf, np.inf])
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_scores_beyond_all_measure_are_counted_and_leave_the_rest_in_sight(share, far):
+    scores = np.linspace(0, 1, 100)
+    rest = scores[int(100 * share) :].copy()
+    scores[: int(100 * share)] = far
+    with np.errstate(all="raise"):
+        display = ScoreHistogramDisplay.from_predictions(scores, threshold=far)
+        display.figure_.canvas.draw()
+    assert display.counts.sum() == 100 and np.isfinite(display.edges).all()
+    display = ScoreHistogramDisplay.from_predictions(scores)
+    if len(rest):
+        assert np.ptp(display.edges) <= 13 * np.ptp(rest)
+
+
+@pytest.mark.parametrize("value", [0.0, -1e15, 1e15, 1e200])
+@pytest.mark.parametrize("steps", [0, 1])
+def test_scores_that_hardly_differ_make_bins_that_do(value, steps):
+    scores = value + steps * np.spacing(value) * np.arange(10)
+    display = ScoreHistogramDisplay.from_predictions(scores)
+    assert display.counts.sum() == 10 and (np.diff(display.edges) > 0).all()
+
+
+def test_scores_that_cannot_be_drawn_are_refused_in_clear_words():
+    with pytest.raises(ValueError, match="minimum of 1 is required by ScoreHistogram"):
+        ScoreHistogramDisplay.from_predictions([])
+    with pytest.raises(ValueError, match="Input scores contains NaN"):
+        ScoreHistogramDisplay.from_predictions([0.0, np.nan])
+
+
 # -- kept rows ---------------------------------------------------------------------
 def test_clouds_are_the_two_sides_of_the_mask(detector):
     display = KeptRowsDisplay.from_estimator(detector, X)
@@ -233,6 +307,28 @@ def test_trimmed_rows_do_not_turn_the_plane():
 @pytest.mark.parametrize("mask", [np.zeros(60, bool), np.arange(60) == 0])
 def test_a_mask_that_leaves_nothing_to_learn_the_plane_from(mask):
     display = KeptRowsDisplay.from_predictions(X, mask)
+    assert np.isfinite(display.points).all()
+
+
+@pytest.mark.parametrize("n_columns", [1, 2, 5])
+@pytest.mark.parametrize("rows", [[True], [False], [True] * 3])
+def test_rows_without_spread_are_drawn(n_columns, rows):
+    display = KeptRowsDisplay.from_predictions(np.ones((len(rows), n_columns)), rows)
+    assert np.isfinite(display.points).all() and len(display.points) == len(rows)
+    assert "nan" not in display.ax_.get_xlabel()
+
+
+@pytest.mark.parametrize("huge", [1e200, -1e308, np.float32(3e38)])
+@pytest.mark.parametrize("n_columns", [1, 2, 5])
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.filterwarnings("ignore:invalid value")  # check_array adds all values up
+def test_huge_values_do_not_overflow(huge, n_columns, keep):
+    rows = rng.normal(size=(60, n_columns)).astype(np.result_type(huge))
+    rows[:2] = [[huge], [-huge]]
+    mask = np.arange(60) >= (0 if keep else 2)
+    display = KeptRowsDisplay.from_predictions(rows, mask)
+    with np.errstate(over="raise", invalid="raise"):
+        display.figure_.canvas.draw()
     assert np.isfinite(display.points).all()
 
 
@@ -276,6 +372,33 @@ def test_contours_are_the_scores_on_a_grid_around_the_rows(flat):
     assert display.threshold_.levels == [flat.offset_]
 
 
+def test_contours_of_integers_are_scored_where_they_are_drawn(flat):
+    whole = np.arange(6).reshape(3, 2)
+    display = ScoreContourDisplay.from_estimator(flat, whole, grid_resolution=7)
+    points = np.c_[display.xx0.ravel(), display.xx1.ravel()]
+    assert np.allclose(display.response.ravel(), flat.score_samples(points))
+
+
+@pytest.mark.parametrize("wrap", ["alone", "pipeline", "search"])
+def test_contours_stay_where_the_estimator_takes_numbers(wrap):
+    rows = np.maximum(X[:, :2], 0)
+    model = ReLUDistributionEstimator(max_iter=5)
+    if wrap == "pipeline":
+        model = make_pipeline("passthrough", model)
+    if wrap == "search":
+        model = GridSearchCV(model, {"max_iter": [5]}, cv=2)
+    display = ScoreContourDisplay.from_estimator(
+        model.fit(rows), rows, grid_resolution=9
+    )
+    assert display.xx0.min() == display.xx1.min() == 0
+    assert (display.xx0.max() > rows[:, 0].max()) and np.isfinite(
+        display.response
+    ).all()
+    logs = make_pipeline(FunctionTransformer(np.exp), ReLUDistributionEstimator())
+    display = ScoreContourDisplay.from_estimator(logs.fit(-rows), -rows)
+    assert display.xx0.min() < -rows[:, 0].max()  # what the rows meet first decides
+
+
 def test_contours_know_frames_by_their_names(flat):
     for library in ("pandas", "polars"):
         frame = pytest.importorskip(library).DataFrame({"a": X[:, 0], "b": X[:, 1]})
@@ -309,6 +432,24 @@ def test_a_flat_score_has_contours():
     assert np.isfinite(display.response).all()
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_scores_beyond_all_measure_leave_contours_of_the_rest(share):
+    axis = np.arange(10.0)
+    xx0, xx1 = np.meshgrid(axis, axis)
+    response = np.where(
+        xx1 < 10 * share, -np.finfo(float).max, xx0 + 1e17 * (share > 0)
+    )
+    display = ScoreContourDisplay(
+        xx0=xx0, xx1=xx1, response=response, threshold=response.max()
+    )
+    with np.errstate(all="raise"):
+        levels = display.plot().surface_.levels
+        display.figure_.canvas.draw()
+    assert np.isfinite(levels).all() and (np.diff(levels) > 0).all()
+    if share < 1:
+        assert levels[0] >= xx0.min() and levels[-1] <= 2e17
+
+
 # -- sensitivity -------------------------------------------------------------------
 GRID = [0.0, 0.1, 0.3]
 
@@ -340,6 +481,34 @@ def test_with_more_parameters_each_value_stands_with_its_best():
     display = SensitivityDisplay.from_search(search)
     table = search.cv_results_["mean_test_score"].reshape(len(GRID), 2)
     assert np.allclose(display.means, table.max(1))
+
+
+def test_a_value_stands_with_the_last_step_of_a_halving_search():
+    noise = np.random.default_rng(3).integers(0, 2, 60)
+    grid = {"epsilon": [*GRID, 0.2], "hidden_layer_sizes": [(2,), (8,)]}
+    search = HalvingGridSearchCV(
+        PRLClassifier(**small), grid, min_resources=8, factor=2, cv=2, random_state=0
+    ).fit(X, noise)
+    table = search.cv_results_
+    values = np.asarray(table["param_epsilon"], dtype=float)
+    display = SensitivityDisplay.from_search(search)
+    lucky = False
+    for value, mean in zip(display.param_range, display.means, strict=True):
+        known = np.flatnonzero(values == value)
+        last = known[table["iter"][known] == table["iter"][known].max()]
+        assert np.isclose(mean, table["mean_test_score"][last].max())
+        lucky |= table["mean_test_score"][known].max() > mean + 1e-9
+    assert lucky  # else the test would show nothing
+    assert np.isclose(display.means[display.chosen], search.best_score_)
+
+
+def test_a_fit_that_failed_does_not_stand_for_a_value():
+    search = GridSearchCV(PRLClassifier(**small), {"epsilon": [0.1]}, cv=2)
+    search.fit(X, y_class)
+    scores = {f"split{i}_test_score": np.array([np.nan, 0.5, 0.7]) for i in range(2)}
+    search.cv_results_ = {**scores, "param_epsilon": np.array([0.1, 0.1, 0.3])}
+    search.best_index_ = 2
+    assert list(SensitivityDisplay.from_search(search).means) == [0.5, 0.7]
 
 
 def test_grids_that_leave_the_parameter_out_do_not_count():

@@ -6,11 +6,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array, get_tags
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
-from ._common import Display, innermost, row_scores
+from ._common import (
+    Display,
+    bounded,
+    check_threshold,
+    innermost,
+    ordinary,
+    row_scores,
+    widened,
+)
 
 Array = NDArray[Any]
 
@@ -56,7 +65,7 @@ class ScoreContourDisplay(Display):
         labels: tuple[str, str] = ("", ""),
     ):
         self.xx0, self.xx1, self.response = xx0, xx1, response
-        self.threshold = threshold
+        self.threshold = check_threshold(threshold)
         self.labels = labels
 
     @classmethod
@@ -84,7 +93,8 @@ class ScoreContourDisplay(Display):
         grid_resolution : int, default=100
             Points of the grid on each axis.
         margin : float, default=0.1
-            Room around the rows, as a part of their range.
+            Room around the rows, as a part of their range; none below 0 where the
+            estimator takes no negative numbers.
         levels : int or array-like, default=12
             Number of levels, or the levels. A number is spread over the upper 90 %
             of the grid's scores, because densities fall without end.
@@ -106,7 +116,8 @@ class ScoreContourDisplay(Display):
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
-        rows = check_array(X, ensure_all_finite="allow-nan")
+        floats = [np.float64, np.float32]  # a grid of integers would be rounded
+        rows = check_array(X, dtype=floats, ensure_all_finite="allow-nan")
         if rows.shape[1] != 2:
             raise ValueError(
                 f"Contours need X with two columns, got {rows.shape[1]} features."
@@ -114,8 +125,10 @@ class ScoreContourDisplay(Display):
         rows = np.where(np.isnan(rows).all(0), 0, rows)
         low, high = np.nanmin(rows, 0), np.nanmax(rows, 0)
         room = margin * np.where(high > low, high - low, 1.0)
-        lines = np.linspace(low - room, high + room, grid_resolution)
-        xx0, xx1 = np.meshgrid(*lines.T)
+        low, high = low - room, high + room
+        if _refuses_negative(estimator):
+            low = np.maximum(low, 0)
+        xx0, xx1 = np.meshgrid(*np.linspace(low, high, grid_resolution).T)
         grid = np.column_stack([xx0.ravel(), xx1.ravel()]).astype(rows.dtype)
         names = [str(name) for name in getattr(X, "columns", ("", ""))]
         response = row_scores(estimator, _like(X, grid)).reshape(xx0.shape)
@@ -148,17 +161,30 @@ class ScoreContourDisplay(Display):
         """
         ax = self._start(ax)
         if np.ndim(levels) == 0:
-            low, high = np.quantile(self.response, [0.1, 1.0])
-            levels = np.linspace(low, high if high > low else low + 1, int(levels))
-        grid = self.xx0, self.xx1, self.response
+            low, high = np.quantile(ordinary(self.response), [0.1, 1.0])
+            levels = np.linspace(*widened(low, high, int(levels)), int(levels))
+        grid = self.xx0, self.xx1, bounded(self.response)
         options = {"levels": levels, "extend": "min", **kwargs}
         self.surface_ = ax.contourf(*grid, **options)
         self.threshold_ = None
         if self.threshold is not None:
             line = {"colors": "black", "linestyles": "--"}
-            self.threshold_ = ax.contour(*grid, levels=[self.threshold], **line)
+            level = bounded(self.threshold)
+            self.threshold_ = ax.contour(*grid, levels=[level], **line)
         ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
         return self
+
+
+def _refuses_negative(estimator: Any) -> bool:
+    """Say whether what the rows meet first takes no negative numbers."""
+    if hasattr(estimator, "best_estimator_"):
+        return _refuses_negative(estimator.best_estimator_)
+    if isinstance(estimator, Pipeline):
+        parts = [part for _, part in estimator.steps]
+        first = [part for part in parts if part not in (None, "passthrough")][:1]
+        return any(map(_refuses_negative, first))
+    tagged = hasattr(estimator, "__sklearn_tags__")
+    return tagged and get_tags(estimator).input_tags.positive_only
 
 
 def _like(X: Any, values: Array) -> Any:

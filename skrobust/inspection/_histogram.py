@@ -6,10 +6,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from ._common import Display, innermost, row_scores
+from ._common import (
+    Display,
+    bounded,
+    check_mask,
+    check_threshold,
+    innermost,
+    ordinary,
+    row_scores,
+    widened,
+)
 
 Array = NDArray[Any]
 
@@ -34,6 +43,7 @@ class ScoreHistogramDisplay(Display):
     Attributes
     ----------
     edges : ndarray of shape (n_bins + 1,)
+        Finite, whatever the scores are.
     counts : ndarray of shape (n_bins,)
         Rows in each bin that are not known to be outliers.
     outlier_counts : ndarray of shape (n_bins,), or None
@@ -60,14 +70,14 @@ class ScoreHistogramDisplay(Display):
         outlier_mask: ArrayLike | None = None,
         bins: int | ArrayLike = 50,
     ):
-        self.scores = column_or_1d(np.asarray(scores, dtype=float))
-        self.threshold = threshold
+        self.scores = _check_scores(scores)
+        self.threshold = check_threshold(threshold)
         odd = np.zeros(len(self.scores), bool)
         if outlier_mask is not None:
-            odd = column_or_1d(np.asarray(outlier_mask)).astype(bool)
+            odd = check_mask(outlier_mask, "outlier_mask", "predict(X) == -1")
             check_consistent_length(self.scores, odd)
         self.outlier_mask = odd
-        self.edges = _edges(self.scores, threshold, bins)
+        self.edges = _edges(self.scores, self.threshold, bins)
         inside = np.clip(self.scores, self.edges[0], self.edges[-1])
         self.counts = np.histogram(inside[~odd], self.edges)[0]
         self.outlier_counts = (
@@ -155,6 +165,12 @@ class ScoreHistogramDisplay(Display):
         Returns
         -------
         display : ScoreHistogramDisplay
+
+        Raises
+        ------
+        ValueError
+            If there are no scores, if some are NaN, if the mask holds anything but
+            booleans, 0 and 1, or differs from the scores in length.
         """
         check_matplotlib_support(f"{cls.__name__}.from_predictions")
         display = cls(
@@ -186,23 +202,32 @@ class ScoreHistogramDisplay(Display):
             second = {"label": "outliers", "color": "C3", **options}
             self.outlier_stairs_ = ax.stairs(self.outlier_counts, self.edges, **second)
         if self.threshold is not None:
-            self.threshold_line_ = ax.axvline(
-                self.threshold, color="black", linestyle="--", label="threshold"
-            )
+            line = {"color": "black", "linestyle": "--", "label": "threshold"}
+            self.threshold_line_ = ax.axvline(bounded(self.threshold), **line)
         if known or self.threshold is not None:
             ax.legend()
         ax.set(xlabel="score (higher is more normal)", ylabel="rows")
         return self
 
 
+def _check_scores(scores: ArrayLike) -> Array:
+    """Return scores as floats: at least one, any of them infinite, none NaN."""
+    names = {"estimator": "ScoreHistogramDisplay", "input_name": "scores"}
+    options = {"ensure_2d": False, "ensure_all_finite": False, **names}
+    numbers = column_or_1d(check_array(scores, dtype=float, **options))
+    if np.isnan(numbers).any():
+        raise ValueError("Input scores contains NaN.")
+    return numbers
+
+
 def _edges(scores: Array, threshold: float | None, bins: Any) -> Array:
     """Return the edges of the bins, see `ScoreHistogramDisplay`."""
     if np.ndim(bins):
         return np.asarray(bins, dtype=float)
-    low, high = np.quantile(scores, [0.25, 0.75])
+    low, high = np.quantile(ordinary(scores), [0.25, 0.75])
     reach = 6 * (high - low)
-    ends = scores if threshold is None else np.append(scores, threshold)
+    limits = [] if threshold is None else [bounded(threshold)]
+    ends = np.append(bounded(scores), limits)
     first, last = max(ends.min(), low - reach), min(ends.max(), high + reach)
-    if threshold is not None:
-        first, last = min(first, threshold), max(last, threshold)
-    return np.histogram_bin_edges([first, last], int(bins))
+    first, last = min([first, *limits]), max([last, *limits])
+    return np.histogram_bin_edges(widened(first, last, int(bins)), int(bins))

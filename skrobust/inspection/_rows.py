@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from ._common import Display, fitted, innermost
+from ._common import Display, bounded, check_mask, fitted, innermost
 
 Array = NDArray[Any]
+
+_ASKED = ("inlier_mask", "predict(X) == 1")
 
 
 class KeptRowsDisplay(Display):
@@ -22,7 +24,8 @@ class KeptRowsDisplay(Display):
     Two columns are drawn as they are. More are standardised and projected on two
     principal components, both learned from the kept rows, since outliers would turn
     the plane towards themselves. One column is drawn against the number of the row.
-    Missing values (NaN) are drawn at the mean of the kept rows.
+    Missing values (NaN) are drawn at the mean of the kept rows, and numbers beyond
+    1e100 there, since their squares would not be finite.
 
     Parameters
     ----------
@@ -55,7 +58,7 @@ class KeptRowsDisplay(Display):
         labels: tuple[str, str] = ("", ""),
     ):
         self.points = np.asarray(points)
-        self.inlier_mask = np.asarray(inlier_mask, dtype=bool)
+        self.inlier_mask = check_mask(inlier_mask, *_ASKED)
         self.labels = labels
 
     @classmethod
@@ -116,13 +119,14 @@ class KeptRowsDisplay(Display):
         Raises
         ------
         ValueError
-            If X and the mask differ in length.
+            If X and the mask differ in length, or the mask holds anything but
+            booleans, 0 and 1.
         """
         check_matplotlib_support(f"{cls.__name__}.from_predictions")
         names = list(getattr(X, "columns", []))
         options = {"allow_nd": True, "ensure_all_finite": "allow-nan"}
-        X = check_array(X, dtype=[np.float64, np.float32], **options)
-        kept = column_or_1d(np.asarray(inlier_mask)).astype(bool)
+        X = bounded(check_array(X, dtype=np.float64, **options))
+        kept = check_mask(inlier_mask, *_ASKED)
         check_consistent_length(X, kept)
         points, labels = _plane(_filled(X.reshape(len(X), -1), kept), kept, names)
         display = cls(points=points, inlier_mask=kept, labels=labels)
@@ -180,7 +184,9 @@ def _plane(X: Array, kept: Array, names: list[Any]) -> tuple[Array, tuple[str, s
         return X, (str(first), str(second))
     base = X[kept] if kept.sum() > 1 else X
     scaler = StandardScaler().fit(base)
-    pca = PCA(2, random_state=0).fit(scaler.transform(base))
-    one, two = (f"component {i + 1} ({s:.0%})" for i, s in
-                enumerate(pca.explained_variance_ratio_))  # fmt: skip
+    pair = np.repeat(base, 2, axis=0) if len(base) == 1 else base  # PCA(2) wants two
+    with np.errstate(invalid="ignore"):  # rows that are all alike have no variance
+        pca = PCA(2, random_state=0).fit(scaler.transform(pair))
+    shares = np.nan_to_num(pca.explained_variance_ratio_)
+    one, two = (f"component {i + 1} ({share:.0%})" for i, share in enumerate(shares))
     return pca.transform(scaler.transform(X)), (one, two)

@@ -146,7 +146,10 @@ class SensitivityDisplay(Display):
             Fitted, with ``cv_results_``.
         param_name : str, default='epsilon'
             The parameter on the horizontal axis. Where the search varied others too,
-            each value stands with the best mean score among them.
+            each value stands with the best mean score among them. Where the search
+            gave candidates more rows step by step (``HalvingGridSearchCV``), only the
+            last step that a value reached counts, since scores on few rows are often
+            lucky.
         metric : str, default=None
             Which score, if the search was given several.
         ax : matplotlib Axes, default=None
@@ -174,12 +177,15 @@ class SensitivityDisplay(Display):
             raise ValueError(f"The search did not record {missing}.")
         scores = np.column_stack([found[k] for k in splits])
         tried = found[f"param_{param_name}"]
+        # A later step of a halving search comes before any mean; failed fits come last.
+        steps = found.get("iter", np.zeros(len(tried)))
+        means = np.nan_to_num(scores.mean(1), nan=-np.inf)
         best: dict[str, int] = {}  # by what they look like: lists have no hash
         for i, value in enumerate(tried):
             if value is np.ma.masked:  # a grid of several that leaves it out
                 continue
             known = best.setdefault(repr(value), i)
-            if scores[i].mean() > scores[known].mean():
+            if (steps[i], means[i]) > (steps[known], means[known]):
                 best[repr(value)] = i
         at = list(best.values())
         try:
