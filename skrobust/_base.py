@@ -81,7 +81,8 @@ class NetBase(Hooks, FittedNet):
         context.lengths = [] if self._by_change() else None
         size, n_parts = self._batches(X, target, w)
         n_epochs = self._epochs(X, target, size)
-        recipe = self._recipe(progress.n_epochs, n_epochs, size)
+        n_batches = n_parts or -(-len(X) // size)
+        recipe = self._recipe(progress.n_epochs, n_epochs, size, n_batches)
         recipe.n_parts = n_parts
         if partial:  # a stream has no last epoch to slow down for
             rate, n_epochs = recipe.learning_rate(progress.n_epochs), 1
@@ -239,7 +240,7 @@ class NetBase(Hooks, FittedNet):
             return Adam(stack.theta)
         return SGD(stack.theta, self.momentum, self.nesterovs_momentum)
 
-    def _recipe(self, first: int, n_epochs: int, size: int) -> Recipe:
+    def _recipe(self, first: int, n_epochs: int, size: int, n_batches: int) -> Recipe:
         """Say how to train for so many epochs, of which ``first`` is the number."""
         lr = self.learning_rate_init
 
@@ -248,7 +249,7 @@ class NetBase(Hooks, FittedNet):
                 return lr
             return lr * 0.5 * (1 + np.cos(np.pi * (epoch - first) / n_epochs))
 
-        steps = self._bound(self._steps_within(n_epochs))
+        steps = self._bound(self._steps_within(n_epochs, n_batches))
         clip_norm = self.clip_norm
         if clip_norm == "auto":
             clip_norm = 1.0 if self._clips() else None

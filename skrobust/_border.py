@@ -53,6 +53,10 @@ def check_weights(sample_weight: Any, n: int) -> NDArray[np.float64]:
         raise ValueError("Input sample_weight contains NaN or infinity.")
     if (weights < 0).any():
         raise ValueError("Negative values in data passed to `sample_weight`.")
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total):
+        raise ValueError("The sum of sample_weight is too large for dtype('float64').")
     if not weights.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights

@@ -64,8 +64,8 @@ class Hooks:
         """Largest number of epochs, in batches of this size."""
         return self.max_iter
 
-    def _steps_within(self, n_epochs: int) -> tuple[Any, ...]:
-        """Return the steps of a method whose schedule depends on all epochs."""
+    def _steps_within(self, n_epochs: int, n_batches: int) -> tuple[Any, ...]:
+        """Return the steps of a method whose schedule depends on how long it trains."""
         return self._steps()
 
     def _verdict(self) -> tuple[Any, ...] | None:
@@ -146,6 +146,11 @@ class Hooks:
 
     def _finish(self, X: Array, weights: Array) -> None:
         """Compute further fitted attributes from the rows and weights given."""
+
+
+def epochs_of(n_steps: int, n_batches: int, least: int) -> int:
+    """Epochs that take at least so many steps: where rows are few, one takes few."""
+    return max(least, -(-n_steps // n_batches))
 
 
 def _parts_by_weight(size: int, X: Array, target: Any, weights: Array) -> int | None:

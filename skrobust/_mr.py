@@ -396,7 +396,7 @@ class MRRegressor(_MR, RegressorBase):
             return len(X), None
         return super()._batches(X, target, weights)
 
-    def _recipe(self, first: int, n_epochs: int, size: int) -> Recipe:
+    def _recipe(self, first: int, n_epochs: int, size: int, n_batches: int) -> Recipe:
         if self.solver == "lstsq":  # the gradient leads to the solution in one step
             return Recipe(self._bound(self._steps()), size, lambda epoch: 1.0)
-        return super()._recipe(first, n_epochs, size)
+        return super()._recipe(first, n_epochs, size, n_batches)

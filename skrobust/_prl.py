@@ -8,12 +8,23 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 
 from ._classifier import ClassifierBase
 from ._documented import documented
-from ._params import keep, require_among, require_bool, require_count, require_number
+from ._hooks import epochs_of
+from ._params import (
+    keep,
+    require,
+    require_among,
+    require_bool,
+    require_count,
+    require_number,
+)
 from ._regressor import RegressorBase
 from ._score_name import ScoreName, ScoreParameterMixin
+from ._words import is_count
 from .criteria import CrossEntropy, GradientNorm, Loss, LossLayer
 from .rules import Exchange, Ramp, Trim, chain
 from .steps import Reweight, ReweightByLabel
+
+RAMP, RAMP_STEPS = 10, 50  # epochs as in the papers, or steps where rows are few
 
 # what ranks the rows; None: the loss itself
 SCORES = {"loss_gradient": LossLayer(), "gradient": GradientNorm(), "loss": None}
@@ -39,7 +50,6 @@ class _PRL(ScoreParameterMixin):
         super()._check_params()
         require_number(self, "epsilon", 0, 1)
         require_among(self, "score", SCORES)
-        require_count(self, "ramp", 0)
         require_bool(self, "co_training")
 
 
@@ -65,9 +75,10 @@ class PRLClassifier(_PRL, ClassifierBase):
     co_training : bool, default=False
         Train two networks that choose the rows for each other (Co-PRL). About twice
         the time, usually a little more accurate.
-    ramp : int, default=10
+    ramp : int or 'auto', default='auto'
         Epochs over which the left-out fraction grows to ``epsilon``: networks learn
-        the common pattern before they can tell exceptions.
+        the common pattern before they can tell exceptions. 'auto' is the papers' 10,
+        or as many as take 50 steps where rows are few, but no more than half.
     by_label : bool, default=True
         Leave out only rows that score worse than the mean of those with the same label
         in the batch, and less than ``epsilon`` where these are fewer. Else a rare or
@@ -125,7 +136,7 @@ class PRLClassifier(_PRL, ClassifierBase):
         *,
         score="loss_gradient",
         co_training=False,
-        ramp=10,
+        ramp="auto",
         by_label=True,
         hidden_layer_sizes=(256, 256),
         activation="relu",
@@ -160,11 +171,16 @@ class PRLClassifier(_PRL, ClassifierBase):
 
     def _check_params(self) -> None:
         super()._check_params()
+        ok = is_count(self.ramp, 0) or self.ramp == "auto"
+        require(self, "ramp", ok, "'auto' or an int in the range [0, inf)")
         require_bool(self, "by_label")
 
-    def _steps(self) -> tuple[Reweight, ...]:
+    def _steps_within(self, n_epochs: int, n_batches: int) -> tuple[Reweight, ...]:
+        ramp = self.ramp
+        if ramp == "auto":
+            ramp = min(epochs_of(RAMP_STEPS, n_batches, RAMP), max(n_epochs // 2, RAMP))
         kind = ReweightByLabel if self.by_label else Reweight
-        return self._leaving_out(Trim(Ramp(self.epsilon, self.ramp)), kind)
+        return self._leaving_out(Trim(Ramp(self.epsilon, ramp)), kind)
 
 
 @documented
@@ -280,6 +296,7 @@ class PRLRegressor(_PRL, RegressorBase):
 
     def _check_params(self) -> None:
         super()._check_params()
+        require_count(self, "ramp", 0)
         if self.reach is not None:
             require_number(self, "reach", 1)
 

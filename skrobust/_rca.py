@@ -183,7 +183,7 @@ class RCAOutlierDetector(DetectorBase):
     def _networks(self) -> int:
         return self.n_networks * len(self._rates())
 
-    def _steps_within(self, n_epochs: int) -> tuple[Any, ...]:
+    def _steps_within(self, n_epochs: int, n_batches: int) -> tuple[Any, ...]:
         epsilon = self._trimmed_fraction()
         if epsilon == 0:
             return ()

@@ -212,7 +212,7 @@ class RobustRealNVPDetector(
     def _loss(self) -> Loss:
         return NegativeLogLikelihood()
 
-    def _steps_within(self, n_epochs: int) -> tuple[Any, ...]:
+    def _steps_within(self, n_epochs: int, n_batches: int) -> tuple[Any, ...]:
         steps: list[Any] = []
         if self._noise > 0 or self._grid is not None:
             grid = None if self._grid is None else torch.tensor(self._grid)

@@ -50,16 +50,18 @@ def weighted_quantile(values: ArrayLike, q: ArrayLike, weights: ArrayLike) -> Ar
     return out
 
 
-def robust_spread(away: Array, weights: Array) -> Array:
+def robust_spread(away: Array, weights: Array, level: float = 0.5) -> Array:
     """1.4826 times the median of each column of absolute deviations.
 
-    Where more than half of them are zero, the median of the others, so that a few gross
-    ones among them count for nothing; 0 where all are.
+    Where more than half of them are zero, a quantile of the others, so that gross ones
+    among them count for nothing; 0 where all are.
 
     Parameters
     ----------
     away : ndarray of shape (n, d)
     weights : ndarray of shape (n,)
+    level : float, default=0.5
+        Of that quantile.
 
     Returns
     -------
@@ -70,7 +72,7 @@ def robust_spread(away: Array, weights: Array) -> Array:
         there = away[:, j] > 0
         if there.any():
             some = away[there, j : j + 1]
-            spread[j] = weighted_quantile(some, 0.5, weights[there])[0, 0]
+            spread[j] = weighted_quantile(some, level, weights[there])[0, 0]
     return 1.4826 * spread
 
 
@@ -216,8 +218,8 @@ class TargetScaler:
     """Median and median absolute deviation of each target.
 
     Both withstand corruption of nearly half the rows, where mean and maximum fall to
-    one. Where more than half the targets are equal the deviations of the others count
-    alone, and 1 where there are none.
+    one. Where more than half the targets are equal it is the lower quartile of the
+    others' deviations, and 1 where there are none.
 
     Attributes
     ----------
@@ -232,7 +234,8 @@ class TargetScaler:
         """Estimate from targets (n, n_outputs) with positive weights (n,)."""
         center = weighted_quantile(y, 0.5, weights)[0].astype(np.float64)
         away = np.abs(y - center)
-        scale = robust_spread(away, weights)
+        # where targets are seldom other than zero, most of those may be gross
+        scale = robust_spread(away, weights, 0.25)
         return cls(center, np.where(scale > 0, scale, 1.0))
 
     def transform(self, y: Array) -> Array:

@@ -132,8 +132,8 @@ def _prl(owner: str, task: str, epsilon: float, **params: Any) -> PRL:
 
 
 def _by_loss(owner: str, task: str, epsilon: float, **params: Any) -> PRL:
-    if task == "classification":  # these know nothing of labels
-        params.setdefault("by_label", False)
+    if task == "classification":  # these are as they were published
+        params = {"by_label": False, "ramp": 10} | params
     return _prl(owner, task, epsilon, score="loss", **params)
 
 
@@ -467,7 +467,7 @@ def self_paced(
     --------
     >>> from skrobust.recipes import self_paced
     >>> self_paced(epsilon=0.3)
-    PRLClassifier(by_label=False, epsilon=0.3, score='loss')
+    PRLClassifier(by_label=False, epsilon=0.3, ramp=10, score='loss')
     """
     return _by_loss("self_paced", task, epsilon, **params)
 
@@ -495,7 +495,7 @@ def co_teaching(
     --------
     >>> from skrobust.recipes import co_teaching
     >>> co_teaching()
-    PRLClassifier(by_label=False, co_training=True, score='loss')
+    PRLClassifier(by_label=False, co_training=True, ramp=10, score='loss')
     """
     return _by_loss("co_teaching", task, epsilon, co_training=True, **params)
 

@@ -1115,7 +1115,7 @@ def test_the_step_size_falls_to_the_end_of_every_fit():
     """Also where the epochs before it are no multiple of its own."""
     model = make("regressor", learning_rate="cosine", max_iter=10, warm_start=True)
     rates = [
-        [model._recipe(first, 10, 8).learning_rate(first + k) for k in range(10)]
+        [model._recipe(first, 10, 8, 10).learning_rate(first + k) for k in range(10)]
         for first in (0, 3, 10)
     ]
     assert_allclose(rates[1:], [rates[0], rates[0]])

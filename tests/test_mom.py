@@ -252,8 +252,12 @@ def test_gross_targets_do_little_harm_and_are_found(selection, gross):
 def test_left_alone_it_follows_few_rows_and_then_all_near_the_median():
     X, y, wrong = signal(share=0.4)
     bad = np.where(wrong, 50.0 + y, y)
-    step = Reweight(Phases(MedianOfMeans(1.0, 0.2), NearMedian(), 10), SquaredError())
     model = MoMRegressor(**SMALL).fit(X, bad)
+    # as long as 120 steps take, but no longer than half of the training
+    n_batches = -(-len(X) // SMALL["batch_size"])
+    first = min(max(10, -(-120 // n_batches)), SMALL["max_iter"] // 2)
+    rule = Phases(MedianOfMeans(1.0, 0.2), NearMedian(), first)
+    step = Reweight(rule, SquaredError())
     spelt_out = NetRegressor(
         (step,), learning_rate="cosine", n_iter_no_change=None, **SMALL
     ).fit(X, bad)

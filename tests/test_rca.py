@@ -159,7 +159,7 @@ def test_exchange_stays_within_its_group_and_loses_nothing(group):
 @pytest.mark.parametrize("ramp", [0.0, 0.5, 1.0])
 def test_the_left_out_share_grows_over_a_part_of_the_epochs(ramp):
     model, n_epochs = rca(epsilon=0.3, ramp=ramp), 20
-    (step,) = model._steps_within(n_epochs)
+    (step,) = model._steps_within(n_epochs, 1)
     scores, weights = torch.rand(2, 1000, generator=generator()), torch.ones(1, 1000)
     left = [1 - float(step.rule(scores, weights, epoch=e).mean()) for e in range(20)]
     assert np.diff(left).min() >= -1e-6 and left[-1] == pytest.approx(0.3)
@@ -168,7 +168,7 @@ def test_the_left_out_share_grows_over_a_part_of_the_epochs(ramp):
 
 def test_a_network_learns_from_what_the_other_chose():
     model = rca(epsilon=0.3, ramp=0.0)
-    (step,) = model._steps_within(10)
+    (step,) = model._steps_within(10, 1)
     scores = torch.stack([torch.arange(10.0), -torch.arange(10.0)])
     kept = step.rule(scores, torch.ones(1, 10), epoch=0) > 0.5
     assert kept[1].nonzero()[:, 0].tolist() == list(range(7))
@@ -177,7 +177,7 @@ def test_a_network_learns_from_what_the_other_chose():
 
 def test_networks_that_go_on_keep_their_groups():
     model = rca(epsilon=0.3, ramp=0.0, capacities=(0.5, 0.0)).fit(X)
-    (step,) = model.set_params(n_networks=3)._steps_within(10)
+    (step,) = model.set_params(n_networks=3)._steps_within(10, 1)
     scores = torch.rand(4, 10, generator=generator())
     kept = step.rule(scores, torch.ones(1, 10), epoch=0)
     own = scores.argsort(-1).argsort(-1) < 7

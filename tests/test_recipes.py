@@ -249,7 +249,7 @@ def test_co_teaching_is_co_prl_for_squared_errors():
 
 def test_row_clip_takes_the_loss_it_descends():
     model = recipes.row_clip("regression", criterion="huber")
-    recipe = model._recipe(10, 10, 10)
+    recipe = model._recipe(10, 10, 10, 1)
     assert recipe.steps[0].score.loss == as_loss("huber")
 
 
