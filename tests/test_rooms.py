@@ -52,7 +52,10 @@ TABLE = {
     "_aggregates": ({"numpy", "sklearn"}, {"_words"}),
     "metrics": ({"numpy", "sklearn"}, {"_aggregates", "_row_losses", "_words"}),
     # A method of its own, with no network to train: a folder that is one room.
-    "_relu": ({"numpy", "scipy", "sklearn"}, {"_border", "_keys", "_words"}),
+    "_relu": (
+        {"numpy", "scipy", "sklearn"},
+        {"_border", "_keys", "_scaling", "_words"},
+    ),
     # Displays read fitted attributes and know no estimator of the house.
     "inspection": ({"matplotlib", "numpy", "sklearn"}, set()),
     # Generators are drawn where their distribution lives and offered here.

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._scaling import weighted_quantile
 from .censored import censored_margins
-from .rows import weighted_quantile
 
 _N_LOW, _N_MID, _N_HIGH = 16, 224, 32
 N_BINS = _N_LOW + _N_MID + _N_HIGH
@@ -58,7 +58,8 @@ def make_bins(X: np.ndarray, weights: np.ndarray) -> np.ndarray:
         pos = x > 0
         if not pos.any():
             continue
-        low, mid, high = weighted_quantile(x[pos], weights[pos], (0.25, 0.5, 0.75))
+        quartiles = weighted_quantile(x[pos, None], (0.25, 0.5, 0.75), weights[pos])
+        low, mid, high = quartiles[:, 0]
         spread = (high - low) / 1.35 or 0.5 * mid
         start, stop = max(0.0, mid - 5.0 * spread), mid + 5.0 * spread
         edges = np.linspace(start, stop, _N_MID + 1)
@@ -93,7 +94,7 @@ def tied_entries(
         if len(values) < 2:
             continue
         mass = np.bincount(place, weights[pos])
-        gap[j] = weighted_quantile(np.diff(values), mass[1:], [0.5])[0]
+        gap[j] = weighted_quantile(np.diff(values)[:, None], 0.5, mass[1:])[0, 0]
         often = too_often(mass, weights.sum())
         if often.any():
             tied = np.zeros(X.shape, dtype=bool) if tied is None else tied
@@ -103,7 +104,7 @@ def tied_entries(
 
 def too_often(mass: np.ndarray, total: float) -> np.ndarray:
     """Which of several values weigh far more than the typical one."""
-    typical = weighted_quantile(mass, mass, [0.5])[0]
+    typical = weighted_quantile(mass[:, None], 0.5, mass)[0, 0]
     return mass > max(20.0 * typical, 0.005 * total)
 
 

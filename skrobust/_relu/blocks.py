@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .rows import weighted_quantile
+from .._scaling import weighted_quantile
 
 _COLUMNS = 64
 
@@ -137,7 +137,7 @@ def summarise_columns(
 def _lower_half(x: np.ndarray, w: np.ndarray | None) -> np.ndarray:
     """Lower quartile and median."""
     if w is not None:
-        return weighted_quantile(x, w, np.array([0.25, 0.5]))
+        return weighted_quantile(x[:, None], (0.25, 0.5), w)[:, 0]
     places = [max(int(np.ceil(level * len(x))) - 1, 0) for level in (0.25, 0.5)]
     return np.partition(x, places)[places]
 

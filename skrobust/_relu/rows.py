@@ -7,7 +7,6 @@ order of the input, and treat a row of integer weight as that many equal rows.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from .._keys import row_keys
 
@@ -69,13 +68,3 @@ def collapse_rows(
     if not first.all():
         rows = rows[first]
     return rows, totals, inverse
-
-
-def weighted_quantile(
-    x: np.ndarray, weights: np.ndarray, levels: ArrayLike
-) -> np.ndarray:
-    """Quantiles of one weighted column (smallest value that reaches the level)."""
-    order = np.argsort(x, kind="stable")
-    mass = np.cumsum(weights[order])
-    place = np.searchsorted(mass, np.asarray(levels) * mass[-1])
-    return x[order][np.minimum(place, len(x) - 1)]
