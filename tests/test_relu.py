@@ -80,6 +80,18 @@ def test_outlying_rows_are_named():
     assert np.median(scores[~clean]) > np.quantile(scores[clean], 0.99)
 
 
+@pytest.mark.parametrize("share", [0.05, 0.2])
+def test_all_zero_rows_are_found_whatever_the_salt_of_the_row_order(share):
+    # more rows than outliers are searched among at first; one stands for all zeros
+    X, W, b, _ = make_relu_distribution(
+        8000, 3, contamination=share, outliers=0.0, bias=np.ones(3), random_state=21
+    )
+    for salt in range(6):
+        model = ReLUDistributionEstimator(random_state=salt).fit(X)
+        assert errors(model, W, b)[0] < 0.03
+        assert model.sample_weight_[~X.any(axis=1)].mean() < 0.2
+
+
 @pytest.mark.parametrize("n_components", [1, 2])
 def test_singular_covariance(n_components):
     X, W, b, _ = make_relu_distribution(5000, n_components=n_components, random_state=0)

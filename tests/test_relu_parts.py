@@ -19,6 +19,7 @@ from skrobust._relu.moments import (
     truncated_moments,
 )
 from skrobust._relu.pairs import PairData, censored_correlations
+from skrobust._relu.rowmodel import RowData
 from skrobust._relu.rows import collapse_rows, row_order
 from skrobust._relu.score import composite_log_density
 from skrobust.datasets import make_relu_distribution
@@ -194,6 +195,27 @@ def test_collapsed_rows_are_the_same_rows_in_any_order():
     again = collapse_rows(X[shuffle], weights[shuffle], np.random.RandomState(5))
     assert_array_equal(again[0], rows)
     assert_array_equal(again[1], totals)
+
+
+@pytest.mark.parametrize("place", [0, 600, 3999])
+@pytest.mark.parametrize("weigh", [lambda rng, n: np.ones(n), lambda r, n: r.rand(n)])
+def test_rows_have_the_share_in_a_sample_that_they_have_among_all(weigh, place):
+    rng = np.random.RandomState(0)
+    X = rng.standard_exponential((4000, 2))
+    weights = weigh(rng, 4000)
+    X[place], weights[place] = 0.0, 300.0
+    data = RowData.prepare(X, weights)
+    for n in (500, 1000, 3999):
+        sample = data.sample(n)
+        total = sample.weights.sum()
+        empty = ~sample.X.any(axis=1)
+        assert_allclose(total, weights.sum() * n / 4000, rtol=0.03)
+        share = sample.weights[empty].sum() / total
+        assert_allclose(share, 300.0 / weights.sum(), rtol=0.03)
+        assert_allclose(
+            sample.weights @ sample.X / total, weights @ X / weights.sum(), rtol=0.15
+        )
+    assert data.sample(4000) is data.sample(9000) is data
 
 
 def test_row_order_looks_random_and_depends_on_the_salt():

@@ -102,10 +102,14 @@ def tied_entries(
     return tied, gap
 
 
+def typical_mass(mass: np.ndarray) -> float:
+    """Mass that half of all mass lies in values of no more than."""
+    return float(weighted_quantile(mass[:, None], 0.5, mass)[0, 0])
+
+
 def too_often(mass: np.ndarray, total: float) -> np.ndarray:
     """Which of several values weigh far more than the typical one."""
-    typical = weighted_quantile(mass[:, None], 0.5, mass)[0, 0]
-    return mass > max(20.0 * typical, 0.005 * total)
+    return mass > max(20.0 * typical_mass(mass), 0.005 * total)
 
 
 def bin_columns(

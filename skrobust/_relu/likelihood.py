@@ -222,7 +222,7 @@ def fit_likelihood(
     rows = X[kept]
     data = RowData.prepare(rows, weights[kept])
     model, _ = _expect(data, _fit_clean(data, None))
-    sample = data.head(max(_SEARCH_ROWS, len(rows) // 4))
+    sample = data.sample(max(_SEARCH_ROWS, len(rows) // 4))
     while len(rows) >= 50:
         best = _search(sample, model)
         if best is None:

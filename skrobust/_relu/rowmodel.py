@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .bins import Binned, bin_columns, make_bins, tied_entries, too_often
+from .bins import (
+    Binned,
+    bin_columns,
+    make_bins,
+    tied_entries,
+    too_often,
+    typical_mass,
+)
 from .joint import log_density
 from .margins import Margins, log_broad
 
@@ -54,10 +61,23 @@ class RowData:
     gap: np.ndarray
     tied: np.ndarray | None
 
-    def head(self, n: int) -> RowData:
-        """First n rows: a random sample, as the order is that of a hash."""
-        tied = None if self.tied is None else self.tied[:n]
-        return RowData(self.X[:n], self.weights[:n], self.bins[:n], self.gap, tied)
+    def sample(self, n: int) -> RowData:
+        """Rows that stand for all, each with the share it has among all.
+
+        The first n rows are drawn at random, as the order is that of a hash, and
+        would be right on average. But whether the one row that stands for a
+        thousand equal ones is among them must not be left to chance: a row that
+        is heavier than most even at its share is in, at its share.
+        """
+        share = n / len(self.X)
+        if share >= 1:
+            return self
+        heavy = share * self.weights > typical_mass(self.weights)
+        kept = heavy.copy()
+        kept[:n] = True
+        weights = np.where(heavy, share * self.weights, self.weights)[kept]
+        tied = None if self.tied is None else self.tied[kept]
+        return RowData(self.X[kept], weights, self.bins[kept], self.gap, tied)
 
     @classmethod
     def prepare(cls, X: np.ndarray, weights: np.ndarray) -> RowData:
