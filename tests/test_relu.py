@@ -331,6 +331,18 @@ def test_a_weight_may_be_one_number():
         {"bias": [-1.0, 0.0, 0.0]},
         {"bias": [1.0]},
         {"weights": [1.0, 2.0]},
+        {"outliers": (1.0, 2.0, 3.0)},
+        {"outliers": (1.0,)},
+        {"outliers": (1.0, -2.0)},
+        {"outliers": ([1.0, 2.0, 3.0], 1.0)},
+        {"outliers": [1.0, 2.0]},
+        {"outliers": np.ones((10, 3))},
+        {"outliers": [1.0, [2.0], 3.0]},
+        {"outliers": "5"},
+        {"outliers": ("1", "2")},
+        {"outliers": np.nan},
+        {"outliers": None},
+        {"outliers": lambda rng, shape: np.ones((2, 2))},
     ],
 )
 def test_a_draw_that_cannot_be_is_refused(wrong):

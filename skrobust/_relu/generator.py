@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -44,7 +46,8 @@ def make_relu_distribution(
     outliers : tuple (mean, sd), float, array of shape (d,) or callable, \
             default=(5.0, 1.0)
         Normal entries (negative draws become zero, as a ReLU output has none), a
-        constant, a constant row, or ``f(random_state, shape) -> array``.
+        constant, a constant row, or ``f(random_state, shape)`` that returns an array
+        of that shape. A tuple is always the first, an array or list a row.
     where : {"rows", "entries", "coordinate"}, default="rows"
         What an outlier replaces: a whole row, each entry on its own, or the first
         entry of a row.
@@ -110,6 +113,7 @@ def make_relu_distribution(
     if bias is not None and (np.shape(bias) != (n_features,) or np.min(bias) < 0):
         expected = f"None or {n_features} numbers of at least 0"
         raise parameter_error("bias", name, expected, bias)
+    _check_outliers(outliers, n_features)
     rng = check_random_state(random_state)
     if weights is None:
         weights = np.linalg.svd(rng.standard_normal((n_features, k)))[0][:, :k]
@@ -129,11 +133,32 @@ def make_relu_distribution(
     return X, weights, bias, clean
 
 
+def _check_outliers(outliers: Any, n_features: int) -> None:
+    """Refuse what is neither a law, a constant, a row nor a function."""
+    if callable(outliers):
+        return
+    values = np.asarray(outliers, dtype=object)
+    pair = isinstance(outliers, tuple)
+    ok = values.shape in ([(2,)] if pair else [(), (n_features,)])
+    ok = ok and all(is_number(v) and math.isfinite(v) for v in values.flat)
+    if not ok or (pair and outliers[1] < 0):
+        expected = (
+            "a tuple (mean, sd) of two numbers, the second at least 0, a number, an "
+            f"array of {n_features} numbers or a function"
+        )
+        raise parameter_error("outliers", "make_relu_distribution", expected, outliers)
+
+
 def _draw(
     outliers: Outliers, rng: np.random.RandomState, shape: tuple[int, int]
 ) -> np.ndarray:
     if callable(outliers):
         values = np.asarray(outliers(rng, shape), dtype=float)
+        if values.shape != shape:
+            expected = f"a function that returns an array of shape {shape}"
+            raise parameter_error(
+                "outliers", "make_relu_distribution", expected, values.shape
+            )
     elif isinstance(outliers, tuple):
         values = outliers[0] + outliers[1] * rng.standard_normal(shape)
     else:
