@@ -86,7 +86,7 @@ def test_all_zero_rows_are_found_whatever_the_salt_of_the_row_order(share):
     X, W, b, _ = make_relu_distribution(
         8000, 3, contamination=share, outliers=0.0, bias=np.ones(3), random_state=21
     )
-    for salt in range(6):
+    for salt in range(4):
         model = ReLUDistributionEstimator(random_state=salt).fit(X)
         assert errors(model, W, b)[0] < 0.03
         assert model.sample_weight_[~X.any(axis=1)].mean() < 0.2
@@ -283,6 +283,41 @@ def test_unconverged_fit_says_so():
     with pytest.warns(ConvergenceWarning, match="did not converge"):
         model = ReLUDistributionEstimator(max_iter=1, tol=0.0).fit(X)
     assert not model.converged_
+
+
+DESCENTS = [
+    dict(),
+    dict(tol=1e-6),
+    dict(max_iter=3),
+    dict(tol=1e-6, max_iter=20_000),
+    dict(learning_rate="constant", max_iter=3),
+]
+
+
+@pytest.mark.parametrize("n", [20, 2000])
+@pytest.mark.parametrize("options", DESCENTS, ids=str)
+def test_descent_has_converged_where_newton_is(options, n):
+    rng = np.random.RandomState(0)
+    X = np.maximum(rng.standard_normal((n, 2)) + [0.5, 1.0], 0.0)
+    newton = ReLUDistributionEstimator(solver="newton", filter=None).fit(X)
+    descent = ReLUDistributionEstimator(solver="gd", filter=None, **options)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        descent.fit(X)
+    near = np.abs(descent.bias_ - newton.bias_).max() < 0.02
+    assert near or not descent.converged_
+    # Only the number of steps that the source prints may end elsewhere in silence.
+    unsaid = not any("did not converge" in str(one.message) for one in said)
+    assert unsaid == (descent.converged_ or not options)
+
+
+def test_stochastic_steps_are_counted_and_never_said_to_converge():
+    X, _, _, _ = make_relu_distribution(500, 2, bias=np.ones(2), random_state=0)
+    for options in (dict(), dict(max_iter=10)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ConvergenceWarning)
+            model = ReLUDistributionEstimator(solver="sgd", **options).fit(X)
+        assert not model.converged_
 
 
 def test_score_is_highest_at_the_truth_and_bounded_in_outliers():

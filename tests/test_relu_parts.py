@@ -15,6 +15,7 @@ from skrobust._relu.moments import (
     _hessian,
     has_interior,
     make_box,
+    solve_descent,
     solve_newton,
     truncated_moments,
 )
@@ -146,6 +147,19 @@ def test_newton_inverts_the_moments_and_respects_the_box():
     found, _, converged = solve_newton(heavy, (low, high), n_steps=200, tol=1e-10)
     assert converged and (found >= low).all() and (found <= high).all()
     assert ((found == low) | (found == high)).any()
+
+
+def test_descent_converges_only_where_every_column_does():
+    v = np.array([[1.0, 0.8], [0.5, 2.0]])
+    moments, box = np.stack(truncated_moments(v)), make_box(2.0, np.ones(2))
+    options = dict(tol=1e-6, learning_rate="constant")
+    # the second column stands still after its three steps, far from its limit
+    n_steps = np.array([20_000, 3])
+    found, _, converged = solve_descent(moments, box, n_steps=n_steps, **options)
+    assert not converged and abs(found - v)[1, 1] > 0.01
+    found, _, converged = solve_descent(moments, box, n_steps=20_000, **options)
+    assert converged
+    assert_allclose(found, v, atol=0.01)
 
 
 def test_most_blocks_of_the_chosen_size_are_clean():

@@ -76,7 +76,7 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
         (gd with constant step).
     tol : float or None, default=None
         Change of the parameters that stops. None means 1e-4 of a standard
-        deviation for the likelihood, 1e-10 otherwise.
+        deviation for the likelihood, 1e-10 otherwise. Not for ``"sgd"``.
     random_state : int, RandomState or None, default=0
         Salt of the row order that cuts the blocks, draws of sgd, and of ``sample``.
         Fixed by default so that equal data give equal fits.
@@ -101,7 +101,8 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
     n_iter_ : int
         Iterations taken.
     converged_ : bool
-        Whether ``tol`` was met.
+        Whether ``tol`` was met; always False for ``"sgd"``, which takes its steps
+        and does not look.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -112,6 +113,13 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
     ValueError
         For a negative entry (a ReLU has none in its output), fewer than two rows,
         or a parameter out of range.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If ``tol`` was not met. Not where a number of steps was asked for and not
+        that they arrive: by ``"sgd"``, and by ``"gd"`` as printed (its default step,
+        neither ``max_iter`` nor ``tol`` given), which may end far from its limit.
 
     Notes
     -----
@@ -208,7 +216,7 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
         columns = bounded(rows if live.all() else rows[:, live])
         fitted = self._fit_columns(columns, weights[used], filled[live])
         self._store(fitted, live, constant, used)
-        if not fitted.converged:
+        if not (fitted.converged or fitted.as_asked):
             warnings.warn(
                 f"Solver {self.solver!r} did not converge in {self.n_iter_} "
                 "iterations. Increase max_iter, or tol.",

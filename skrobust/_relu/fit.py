@@ -24,7 +24,11 @@ from .rows import collapse_rows, row_order
 
 @dataclass(frozen=True)
 class Fitted:
-    """Parameters of the distribution and the trust in each row."""
+    """Parameters of the distribution and the trust in each row.
+
+    ``as_asked`` says that a number of steps was what was asked for, so that not to
+    have converged needs no warning.
+    """
 
     mean: np.ndarray
     scale: np.ndarray
@@ -33,6 +37,7 @@ class Fitted:
     trust: np.ndarray
     n_iter: int
     converged: bool
+    as_asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,13 @@ class MomentOptions:
     learning_rate: str
     max_iter: int | None
     tol: float | None
+
+    @property
+    def counts_steps(self) -> bool:
+        """Whether steps are to be counted, and nothing has to be met."""
+        stated = self.max_iter is not None or self.tol is not None
+        printed = self.learning_rate == "invscaling" and not stated
+        return self.solver == "sgd" or (self.solver == "gd" and printed)
 
 
 def column_constants(X: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -153,7 +165,7 @@ def fit_by_moments(
             filter=options.filter,
             trim=options.trim,
         )
-        converged = True
+        converged = False  # a step looks at a few entries: it tells nothing
     else:
         _warn_without_interior(columns.moments)
         v, n_iter, converged = _solve(columns.moments, box, filled, options)
@@ -161,7 +173,9 @@ def fit_by_moments(
     mean = np.maximum(scale * v[1] / v[0], 0.0)
     angles = angle_matrix(X, weights, mean, options.angle)
     R = nearest_correlation(np.cos(angles))
-    return Fitted(mean, sigma, R, angles, np.ones(len(X)), n_iter, converged)
+    trust = np.ones(len(X))
+    as_asked = options.counts_steps
+    return Fitted(mean, sigma, R, angles, trust, n_iter, converged, as_asked)
 
 
 def _warn_crowded(crowded: np.ndarray, contamination: float) -> None:
@@ -207,9 +221,6 @@ def _solve(
     steps = np.maximum(n_positive / 100.0, 1.0).astype(int)
     if constant or options.max_iter is not None:
         steps[:] = 200_000 if options.max_iter is None else options.max_iter
-    v, n_iter, converged = solve_descent(
+    return solve_descent(
         moments, box, n_steps=steps, tol=tol, learning_rate=options.learning_rate
     )
-    # The source's recipe is a number of steps: to have taken them is to be done.
-    as_printed = not constant and options.max_iter is None
-    return v, n_iter, converged or as_printed

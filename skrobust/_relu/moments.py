@@ -124,16 +124,18 @@ def solve_descent(
     v = np.stack([np.ones(moments.shape[1]), np.zeros(moments.shape[1])])
     last = np.broadcast_to(n_steps, v[0].shape)
     constant = 1.0 / curvature_bound(box)
+    met = np.zeros(v.shape[1], dtype=bool)
     step = 0
     for step in range(1, int(last.max(initial=1)) + 1):
         rate = constant if learning_rate == "constant" else 10.0 / step
         new = project(v - rate * _gradient(v, moments), box)
-        new = np.where(step <= last, new, v)
-        moved = np.abs(new - v).max(initial=0.0)
-        v = new
-        if moved <= tol:
-            return v, step, True
-    return v, step, False
+        # A column that has taken its steps stands still, and is no nearer for it.
+        going = step <= last
+        met = np.where(going, np.abs(new - v).max(axis=0) <= tol, met)
+        v = np.where(going, new, v)
+        if (met | ~going).all():
+            break
+    return v, step, bool(met.all())
 
 
 def curvature_bound(box: Box) -> np.ndarray:
