@@ -348,6 +348,27 @@ def test_rows_whose_squares_are_no_numbers_are_outliers_like_others(solver, gros
     assert model.outlier_score_samples(X).argmax() == 0
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_columns_in_very_different_units_are_fitted_or_refused(solver):
+    X = make_relu_distribution(400, 3, contamination=0.0, random_state=0)[0]
+    unit = np.array([1e-90, 1.0, 1e90])
+    model = ReLUDistributionEstimator(solver=solver).fit(X * unit)
+    scale = np.sqrt(np.diag(model.covariance_))
+    factor = model.weights_ / scale[:, None]
+    wanted = model.covariance_ / np.outer(scale, scale)
+    assert_allclose(factor @ factor.T, wanted, atol=1e-9)
+    rows = [X * unit, model.sample(10), np.full((1, 3), 1e300)]
+    for score in (model.score_samples, model.outlier_score_samples):
+        assert all(np.isfinite(score(some)).all() for some in rows)
+    for unit in ([1e-200, 1.0, 1e200], [1e-200, 1.0, 1.0], [1.0, 1.0, 1e200]):
+        with pytest.raises(ValueError, match="too large or too small for their sq"):
+            model.fit(X * unit)
+    X[:, 1] = 1e200
+    with pytest.raises(ValueError, match=r"typical positive entry of columns \[1\]"):
+        model.fit(X)
+
+
 def test_a_weight_may_be_one_number():
     X = make_relu_distribution(100, 3, random_state=0)[0]
     one, none = (

@@ -15,6 +15,8 @@ _CHOICES: dict[str, tuple[str | None, ...]] = {
     "learning_rate": ("invscaling", "constant"),
 }
 
+_LARGEST = 1e100  # squares of entries 1e30 times as large are numbers, and inverses
+
 
 def check_parameters(estimator: Any) -> None:
     """Refuse parameters of a ReLUDistributionEstimator that are out of range.
@@ -39,6 +41,23 @@ def check_parameters(estimator: Any) -> None:
         _refuse(p, "max_iter", "None or an int in the range [1, inf)")
     if p["n_batches"] != "auto" and not is_count(p["n_batches"]):
         _refuse(p, "n_batches", "'auto' or an int in the range [1, inf)")
+
+
+def check_sizes(typical: np.ndarray) -> None:
+    """Refuse columns whose variances would be no numbers, or zero.
+
+    Parameters
+    ----------
+    typical : ndarray of shape (n_features,)
+        Typical positive entry of each column, or zero.
+    """
+    wrong = (typical > _LARGEST) | ((typical > 0) & (typical < 1.0 / _LARGEST))
+    if wrong.any():
+        raise ValueError(
+            "Input X contains values too large or too small for their squares: the "
+            f"typical positive entry of columns {np.flatnonzero(wrong).tolist()} is "
+            f"not between {1.0 / _LARGEST:g} and {_LARGEST:g}. Scale them."
+        )
 
 
 def _refuse(parameters: dict[str, Any], name: str, wanted: str) -> None:

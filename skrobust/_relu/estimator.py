@@ -17,7 +17,7 @@ from sklearn.utils.validation import (
 
 from .._border import check_weights, to_numpy
 from .._words import DOC_LINK, require_samples
-from .checks import check_parameters
+from .checks import check_parameters, check_sizes
 from .fit import (
     Fitted,
     MomentOptions,
@@ -25,7 +25,7 @@ from .fit import (
     fit_by_likelihood,
     fit_by_moments,
 )
-from .rows import FAR, bounded
+from .rows import FAR, bounded, typical_entries
 from .score import composite_log_density, joint_log_density, working_scale
 
 _WHOM = (
@@ -112,7 +112,8 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
     ------
     ValueError
         For a negative entry (a ReLU has none in its output), fewer than two rows,
-        or a parameter out of range.
+        a column whose typical positive entry is beyond 1e100 or below 1e-100, or a
+        parameter out of range.
 
     Warns
     -----
@@ -213,7 +214,11 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
         used = weights > 0
         rows = X if used.all() else X[used]
         live, constant, filled = column_constants(rows, weights[used])
-        columns = bounded(rows if live.all() else rows[:, live])
+        columns = rows if live.all() else rows[:, live]
+        typical = constant.copy()
+        typical[live] = typical_entries(columns)
+        check_sizes(typical)
+        columns = bounded(columns, typical[live])
         fitted = self._fit_columns(columns, weights[used], filled[live])
         self._store(fitted, live, constant, used)
         if not (fitted.converged or fitted.as_asked):
@@ -258,10 +263,11 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
         self.angles_ = np.full((d, d), 0.5 * np.pi)
         self.angles_[grid] = fitted.angles
         np.fill_diagonal(self.angles_, 0.0)
-        values, vectors = np.linalg.eigh(self.covariance_[grid])
+        # Not of Sigma: columns in small units would be lost in rounding.
+        values, vectors = np.linalg.eigh(fitted.correlation)
         factor = vectors[:, ::-1] * np.sqrt(np.maximum(values[::-1], 0.0))
         self.weights_ = np.zeros((d, d))
-        self.weights_[live, : factor.shape[1]] = factor
+        self.weights_[live, : factor.shape[1]] = fitted.scale[:, None] * factor
         self.sample_weight_ = np.zeros(len(used))
         self.sample_weight_[used] = fitted.trust
         self.support_ = self.sample_weight_ >= 0.5

@@ -19,7 +19,7 @@ from .moments import (
     solve_stochastic,
 )
 from .rowmodel import nearest_correlation
-from .rows import collapse_rows, row_order
+from .rows import collapse_rows, row_order, typical_entries
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def fit_by_likelihood(
     """Fit by the robust censored likelihood; all columns have spread."""
     rows, totals, inverse = collapse_rows(X, weights, random_state)
     # Units of a typical positive entry keep squares far from the limits of floats.
-    unit = np.array([np.median(x[x > 0]) for x in rows.T])
+    unit = typical_entries(rows)
     rows /= unit
     model, trust = fit_likelihood(
         rows,

@@ -13,16 +13,22 @@ from .._keys import row_keys
 FAR = 1e30  # typical entries; one further out counts as this far: squares are numbers
 
 
-def bounded(X: np.ndarray) -> np.ndarray:
+def typical_entries(X: np.ndarray) -> np.ndarray:
+    """Median positive entry of each column; every column has one."""
+    return np.array([np.median(x[x > 0]) for x in X.T])
+
+
+def bounded(X: np.ndarray, typical: np.ndarray) -> np.ndarray:
     """Move entries beyond `FAR` typical positive ones of their column there.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
-        Non-negative; every column has positive entries.
+        Non-negative.
+    typical : ndarray of shape (n_features,)
+        See :func:`typical_entries`.
     """
     largest = X.max(axis=0, initial=0.0)
-    typical = np.array([np.median(x[x > 0]) for x in X.T])
     gross = largest / FAR > typical
     return np.minimum(X, np.where(gross, FAR * typical, largest)) if gross.any() else X
 
