@@ -290,10 +290,7 @@ def test_weight_is_repetition(name, batch_size):
         "MoM regressor of two",
     ):
         pytest.skip("draws something for each row")
-    if "own network" in name or "Co-PRL" in name:
-        params = {"network": None} if "own" in name else {"early_stopping": False}
-    else:
-        params = {}
+    params = {"network": None} if "own network" in name else {}
     model = make(name, batch_size=batch_size, **params)
     y, times = target(model), np.random.default_rng(1).integers(0, 4, N)
     weighted = clone(model).fit(X, y, sample_weight=times)
@@ -302,6 +299,21 @@ def test_weight_is_repetition(name, batch_size):
     assert weighted.sample_weight_.sum() == pytest.approx(repeated.sample_weight_.sum())
     if hasattr(model, "contamination"):
         assert weighted.offset_ == pytest.approx(repeated.offset_)
+
+
+@pytest.mark.parametrize("name", ["classifier", "PRL regressor"])
+@pytest.mark.parametrize(
+    "params",
+    [{"batch_size": 0.5, "dropout": 0.2}, {"batch_size": 500, "early_stopping": True}],
+)
+def test_weight_is_repetition_of_what_is_drawn(name, params):
+    y, times = target(make(name), 300), np.random.default_rng(1).integers(1, 5, 300)
+    rows = data(300)[0]
+    model = make(name, **{"validation_fraction": 0.3, **params})
+    weighted = clone(model).fit(rows, y, sample_weight=times)
+    repeated = clone(model).fit(np.repeat(rows, times, axis=0), np.repeat(y, times))
+    assert_allclose(outputs(weighted), outputs(repeated), rtol=1e-8, atol=1e-10)
+    assert weighted.n_iter_ == repeated.n_iter_
 
 
 @every
