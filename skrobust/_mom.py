@@ -278,7 +278,9 @@ class MoMClassifier(_MoM, ClassifierBase):
         fifths are followed. A wrong label costs less than a wrong number may, so that
         a block with one does little harm, while smaller blocks would leave out whole
         classes as long as these are hard. On clean data that still costs: 4 points on
-        digits, 5 to 8 on spirals. `RejectRefitClassifier` costs half a point.
+        digits, 5 to 8 on spirals. A class of less than a tenth of the rows is never
+        followed, and so not predicted: give `n_central` a larger share, or take
+        `PRLClassifier`, which judges rows among those of their label.
     {mom_parameters}
     {network_parameters}
     {stopping_parameters}

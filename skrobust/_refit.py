@@ -189,17 +189,19 @@ class RejectRefitClassifier(ClassifierMixin, TwoStage):
     This two-stage estimator is ours, not the papers'. It fails where wrong labels
     agree with each other (one class taken for another by everybody), where inputs
     are corrupted into what looks like the given class, and where the first stage is
-    itself often wrong: rows that it cannot place are rejected with the wrong ones.
+    itself often wrong: rows that it cannot place are rejected with the wrong ones,
+    those of rare classes first.
 
     Parameters
     ----------
     estimator : classifier, default=None
         The first stage: any classifier with ``predict_proba``. None is
         ``MRClassifier()``, which finds most wrong labels and rejects little of clean
-        data. `MoMClassifier` takes half the time and finds as many of up to 40 % of
-        random wrong labels. With 60 % of them, or 40 % flipped to one other class, the
-        final accuracy was mostly 5 to 16 points lower (six sets, one split each; on
-        one of them up to 2 higher), and on clean data up to 4.
+        data where classes are learned well, but 18 % of 1000 clean letters of 26 kinds,
+        for 6 points of accuracy. `MoMClassifier` takes half the time and finds as many
+        of up to 40 % of random wrong labels. With 60 % of them, or 40 % flipped to one
+        other class, the final accuracy was mostly 5 to 16 points lower (six sets, one
+        split each; on one of them up to 2 higher), and on clean data up to 4.
     final_estimator : classifier, default=None
         What is trained on the rows that are left. None takes the network of the first
         stage with plain training: settings that were changed carry over, others are

@@ -45,7 +45,7 @@ def require_samples(n_samples: Any) -> None:
 
 
 def require_field(owner: Any, name: str, ok: bool, expected: str) -> None:
-    """Refuse a field; one that is no plain number is judged where it is used."""
+    """Refuse a field; what a schedule gives is judged where it is used."""
     value = getattr(owner, name)
     if isinstance(value, str) or (isinstance(value, Real) and not ok):
         raise parameter_error(name, type(owner).__name__, expected, value)

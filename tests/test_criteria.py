@@ -15,7 +15,6 @@ from skrobust import PRLRegressor
 from skrobust._batch import Batch
 from skrobust._stack import MLPStack
 from skrobust.criteria import (
-    LOSSES,
     AbsoluteError,
     BootstrapCrossEntropy,
     CrossEntropy,
@@ -29,6 +28,7 @@ from skrobust.criteria import (
     SquaredError,
     as_loss,
 )
+from skrobust.criteria._losses import LOSSES
 
 K, N, C = 2, 7, 3
 F64 = torch.float64

@@ -7,8 +7,10 @@ networks. Scores are numbers or +inf. Fields that are fractions or thresholds ma
 float, a schedule (a function of the epoch, counted from 0), or a tensor that
 broadcasts against (..., 1).
 
-A rule may say two things about itself: ``by_order = True`` if what it does depends on
-the order of the rows, and ``sparse = True`` if it leaves weight to few of them.
+A rule may say three things about itself: ``by_order = True`` if what it does depends
+on the order of the rows, ``sparse = True`` if it leaves weight to few of them, and
+``updates = True`` if it goes on from the weights that it last returned; it is then
+given the rows' own weights as ``own=``.
 
 Notes
 -----

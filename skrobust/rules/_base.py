@@ -68,7 +68,7 @@ def at_epoch(
     if not callable(value):
         return value
     now = value(epoch)
-    if low is not None and isinstance(now, Real) and not low <= now < below:
+    if low is not None and isinstance(now, Real) and not low <= float(now) < below:
         raise ValueError(
             f"A schedule gave {now} in epoch {epoch}; it must be in "
             f"[{low:g}, {below:g})."

@@ -20,8 +20,8 @@ from ._base import Context
 class Reweight:
     """Score the rows, then let a rule set their weights.
 
-    A score that is not a number counts as infinite. With a process group the rule
-    sees the rows of all processes.
+    A score that is not a number counts as infinite. Where the context has a process
+    group the rule sees the rows of all processes.
 
     Without ``every`` the rule judges each batch by itself, in every training step.
     With it the rule judges all rows together after so many epochs, in one further
