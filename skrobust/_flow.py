@@ -311,9 +311,9 @@ class FlowStack:
     def memory(self) -> list[Tensor]:
         return [self.theta]
 
-    def clone(self) -> FlowStack:
+    def clone(self, dtype: torch.dtype | None = None) -> FlowStack:
         twin = copy.copy(self)
-        twin._bind(self.theta.clone())
+        twin._bind(self.theta.to(dtype or self.theta.dtype, copy=True))
         return twin
 
     def bound_norms(self, norm: float, *, exact: bool) -> None:
@@ -329,9 +329,7 @@ class FlowStack:
 
     def double(self) -> FlowStack:
         """Return a copy in double precision."""
-        twin = copy.copy(self)
-        twin._bind(self.theta.double())
-        return twin
+        return self.clone(torch.float64)
 
     def state(self) -> dict[str, Any]:
         arrays = {"theta": self.theta, "orders": self._orders}

@@ -143,8 +143,7 @@ class _MoM:
         require_among(self, "selection", SELECTIONS)
         require_among(self, "stopping", ("loss", "change"))
         require_count(self, "max_restarts", 0)
-        if self.epsilon is not None:
-            require_number(self, "epsilon", 0, 0.5)
+        require_number(self, "epsilon", 0, 0.5, or_none=True)
 
 
 @documented

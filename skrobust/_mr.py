@@ -64,8 +64,7 @@ class _MR(Choosing):
         require(self, "eta", ok, "'auto', a float in the range [0, inf) or a callable")
         require_number(self, "every", 0, open_low=True)
         require_number(self, "mixup", 0)
-        if self.max_weight is not None:
-            require_number(self, "max_weight", 1)
+        require_number(self, "max_weight", 1, or_none=True)
 
     def _keep_weights(self, used: Array, n: int, prior: Array, final: Array) -> None:
         super()._keep_weights(used, n, prior, final)

@@ -56,13 +56,18 @@ def require(estimator: Any, name: str, ok: bool, expected: str) -> None:
 def require_number(
     estimator: Any, name: str, low: float, high: float = float("inf"), **ends: bool
 ) -> None:
-    """Require a float in a range; ``open_low=True`` and ``open_high`` exclude ends."""
-    value = getattr(estimator, name)
+    """Require a float in a range; ``open_low=True`` and ``open_high`` exclude ends.
+
+    ``or_none=True`` takes None, too.
+    """
+    value, or_none = getattr(estimator, name), ends.get("or_none", False)
     below, above = ends.get("open_low", False), ends.get("open_high", True)
     ok = is_number(value) and low <= value <= high
     ok = ok and not (below and value == low) and not (above and value == high)
     left, right = "(" if below else "[", ")" if above else "]"
-    require(estimator, name, ok, f"a float in the range {left}{low}, {high}{right}")
+    words = f"a float in the range {left}{low}, {high}{right}"
+    ok, words = (ok or value is None, f"None or {words}") if or_none else (ok, words)
+    require(estimator, name, ok, words)
 
 
 def require_count(estimator: Any, name: str, low: int = 1) -> None:

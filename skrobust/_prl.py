@@ -297,8 +297,7 @@ class PRLRegressor(_PRL, RegressorBase):
     def _check_params(self) -> None:
         super()._check_params()
         require_count(self, "ramp", 0)
-        if self.reach is not None:
-            require_number(self, "reach", 1)
+        require_number(self, "reach", 1, or_none=True)
 
     def _steps(self) -> tuple[Reweight, ...]:
         # squared errors grow as the squares of their derivatives

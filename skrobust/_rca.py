@@ -230,8 +230,7 @@ class RCAOutlierDetector(DetectorBase):
 
     def _check_params(self) -> None:
         super()._check_params()
-        if self.epsilon is not None:
-            require_number(self, "epsilon", 0, 1)
+        require_number(self, "epsilon", 0, 1, or_none=True)
         require_number(self, "ramp", 0, 1, open_high=False)
         require_count(self, "n_networks")
         require_count(self, "n_passes", 0)

@@ -310,9 +310,9 @@ class MLPStack:
     def memory(self) -> list[Tensor]:
         return [self.theta]
 
-    def clone(self) -> MLPStack:
+    def clone(self, dtype: torch.dtype | None = None) -> MLPStack:
         twin = copy.copy(self)
-        twin._bind(self.theta.clone())
+        twin._bind(self.theta.to(dtype or self.theta.dtype, copy=True))
         return twin
 
     def compact(self) -> MLPStack:
@@ -320,9 +320,7 @@ class MLPStack:
 
     def double(self) -> MLPStack:
         """Return a copy in double precision."""
-        twin = copy.copy(self)
-        twin._bind(self.theta.double())
-        return twin
+        return self.clone(torch.float64)
 
     def state(self) -> dict[str, Any]:
         return {"theta": self.theta.cpu().numpy().copy()}
