@@ -70,8 +70,8 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
         Largest share of the weight to reject, in [0, 1). The scale is that of a
         median, so more than half of wrong rows cannot be told from right ones.
     random_state : int, RandomState instance or None, default=None
-        Seed of the folds. An int is also given to each ``random_state`` of the stages;
-        None leaves theirs.
+        Seed of the folds. An int, or one drawn from the instance, is also given to
+        each ``random_state`` of the stages; None leaves theirs.
 
     Attributes
     ----------
@@ -216,8 +216,8 @@ class RejectRefitClassifier(ClassifierMixin, TwoStage):
     max_rejected : float, default=0.5
         Largest share of the weight of a class to reject, in [0, 1).
     random_state : int, RandomState instance or None, default=None
-        Seed of the folds. An int is also given to each ``random_state`` of the stages;
-        None leaves theirs.
+        Seed of the folds. An int, or one drawn from the instance, is also given to
+        each ``random_state`` of the stages; None leaves theirs.
 
     Attributes
     ----------

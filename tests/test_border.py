@@ -231,3 +231,8 @@ def test_a_failing_fit_leaves_the_setting(three_threads):
     with pytest.raises(RuntimeError, match="broken"):
         NetRegressor(criterion=broken).fit(np.eye(5), np.arange(5.0))
     assert torch.get_num_threads() == 3
+
+
+def test_weights_whose_sum_is_no_number_are_refused():
+    with pytest.raises(ValueError, match="sum of sample_weight is too large"):
+        check_weights(np.full(9, 1e308), 9)

@@ -1723,3 +1723,18 @@ def test_callbacks_are_shown_detectors_with_their_threshold(name):
         assert_array_equal(told.predict(rows), model.predict(rows))
         assert told.offset_ == model.offset_
         assert not hasattr(told, "sample_weight_")
+
+
+def test_the_papers_ramp_is_longer_where_rows_are_few():
+    """Ten epochs, or 50 steps, but no more than half of the training."""
+
+    def shares(n_epochs, n_batches, **params):
+        (step,) = skrobust.PRLClassifier(0.4, **params)._steps_within(
+            n_epochs, n_batches
+        )
+        return [step.rule.epsilon(epoch) for epoch in range(n_epochs)]
+
+    reached = [s.index(0.4) + 1 for s in (shares(200, 5), shares(200, 2))]
+    assert reached == [10, 25]
+    assert shares(30, 1).index(0.4) + 1 == 15
+    assert shares(30, 1, ramp=3).index(0.4) + 1 == 3

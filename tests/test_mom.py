@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 from torch.testing import assert_close
@@ -587,3 +588,19 @@ def test_an_error_within_a_deviation_of_the_targets_is_not_gross(off, trusted):
     model = MoMRegressor(**exact, random_state=0).fit(X, y)
     assert model.inlier_mask_[1::20].all()
     assert (model.inlier_mask_[::20] == trusted).all()
+
+
+def test_the_first_phase_is_long_enough_where_rows_are_few():
+    """A missing value coded as zero is met by 120 steps; 20 keep most of them."""
+    X, y = make_friedman1(400, noise=1.0, random_state=0)
+    wrong = np.arange(400) < 60
+    model = MoMRegressor(random_state=0).fit(X, np.where(wrong, 0.0, y))
+    assert model.inlier_mask_[wrong].mean() < 0.25
+
+
+def test_blocks_of_heavy_rows_are_those_that_are_cut():
+    X, y, _ = signal()
+    model = MoMRegressor(n_blocks=0.5, max_iter=2, hidden_layer_sizes=(4,))
+    assert model.fit(X, y, sample_weight=np.full(len(X), 1000.0)).n_blocks_ == (
+        16 * len(X) // 2
+    )

@@ -304,3 +304,13 @@ def test_heavy_tails_are_no_codes(draw):
     scaler = InputScaler.fit(x[:, None], ones(4000))
     inside = np.clip(x, low - 2 * (high - low), high + 2 * (high - low))
     assert scaler.scale[0] == pytest.approx(inside.std(), rel=0.02)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2])
+def test_gross_targets_do_not_set_the_scale_of_rare_ones(share):
+    """Most targets that are not zero may be gross."""
+    rng = np.random.default_rng(0)
+    y = np.where(np.arange(1000) % 10 == 0, rng.lognormal(size=1000), 0.0)
+    y[np.arange(1000) % 100 < 100 * share] = 1e4
+    scaler = TargetScaler.fit(y[:, None], np.ones(1000))
+    assert scaler.center == 0 and 0.1 < scaler.scale < 10

@@ -65,7 +65,8 @@ class MultiplicativeWeights:
         the scores of its own epoch only.
     max_weight : float, schedule or Tensor, default=None
         Largest multiple of its own weight that a row may reach, at least 1. The
-        excess goes to the other rows in proportion. None: no limit.
+        excess goes to the other rows in proportion; where these have lost all weight,
+        mass is lost. None: no limit.
 
     References
     ----------
