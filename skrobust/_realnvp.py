@@ -38,6 +38,7 @@ from .steps import Jitter, Reweight
 Array = NDArray[Any]
 
 STEPS, EPOCHS = 400, 10  # of training by default: as many steps, but epochs at least
+MORE = 1.5  # times contamination is what training leaves out
 
 
 @documented
@@ -54,11 +55,12 @@ class RobustRealNVPDetector(
     Parameters
     ----------
     epsilon : float, default=None
-        Share of every batch that training leaves out, in [0, 1). None: at least 0.1,
-        and ``contamination`` where that is more; 0 where ``contamination`` is 0. It
-        may well exceed the share of outliers: batches differ, and a batch that keeps
-        a few of a dense cluster's rows is enough for the flow to learn the cluster. 0
-        and ``lipschitz=None`` give RealNVP.
+        Share of every batch that training leaves out, in [0, 1). None: one and a half
+        times ``contamination``, but at least 0.1 and at most 0.5; 0 where
+        ``contamination`` is 0. More than there are outliers, as batches differ, and
+        batches that keep a few of a dense cluster's rows are enough for the flow to
+        learn the cluster. What is left out of normal rows is the edge of their
+        density, which becomes too low there. 0 and ``lipschitz=None`` give RealNVP.
     {contamination_parameters}
     lipschitz : float, default=3.0
         Bound on the spectral norm of each weight matrix. Smaller is smoother: 1 keeps
@@ -78,9 +80,11 @@ class RobustRealNVPDetector(
         uniform noise as wide as the smallest distance between their values, apart
         from distances that are mere rounding. Without it the density may rise without
         end on their values. 'auto': columns that hold nothing but integers.
-    ramp : float, default=0.1
+    ramp : float, default=0.0
         Part of the epochs, in [0, 1], over which the left-out share grows to
-        ``epsilon``.
+        ``epsilon``. A flow that has trained on a dense cluster for a few epochs finds
+        it likely and never leaves it out again, while one that has not trained ranks
+        rows by their distance from the middle.
     n_couplings : int, default=6
         Layers of the flow. Each moves about half of the columns.
     hidden_layer_sizes : array-like of int or int, default={hidden_layer_sizes}
@@ -183,7 +187,7 @@ class RobustRealNVPDetector(
         spectral="cap",
         noise="auto",
         dequantize=None,
-        ramp=0.1,
+        ramp=0.0,
         n_couplings=6,
         hidden_layer_sizes=(64, 64),
         activation="leaky_relu",
@@ -223,7 +227,9 @@ class RobustRealNVPDetector(
 
     def _trimmed_fraction(self) -> float:
         if self.epsilon is None and self.contamination != 0:
-            return max(EPSILON, super()._trimmed_fraction())
+            if self.contamination == "auto":
+                return EPSILON
+            return max(EPSILON, min(MORE * self.contamination, 0.5))
         return super()._trimmed_fraction()
 
     def _epochs(self, X: Array, target: Any, size: int) -> int:
