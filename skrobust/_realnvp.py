@@ -18,7 +18,7 @@ from ._contamination import EPSILON, in_rows
 from ._detector import DetectorBase
 from ._documented import documented
 from ._flow import FlowStack
-from ._hooks import Call, Fitted
+from ._hooks import Call, Fitted, count_distinct
 from ._optim import SpectralNorm
 from ._params import (
     is_number,
@@ -37,7 +37,8 @@ from .steps import Jitter, Reweight
 
 Array = NDArray[Any]
 
-STEPS, EPOCHS = 400, 10  # of training by default: as many steps, but epochs at least
+STEPS, EPOCHS = 400, 10  # of training by default: at most, and at least
+PER_ROW, FEW = 0.5, 64  # steps for each row of a small set, which has so many at least
 MORE = 1.5  # times contamination is what training leaves out
 
 
@@ -105,7 +106,9 @@ class RobustRealNVPDetector(
     learning_rate_init : float, default=1e-3
         Step size at the start.
     max_iter : int or 'auto', default='auto'
-        Largest number of epochs; 'auto' is as many as make 400 steps, but at least 10.
+        Largest number of epochs; 'auto' is as many as make 400 steps, or half a step
+        for each different row (32 steps at least) where rows are few, but at least 10
+        epochs. Small sets are overfitted by what large ones need.
     random_state : int, RandomState instance or None, default=None
         Seed of first weights, order of rows and noise. An int makes fits on one
         machine equal to the bit.
@@ -174,7 +177,8 @@ class RobustRealNVPDetector(
     dropout = 0.0
     _input_scaler = BendingScaler
     _automatic = NetBase._automatic | {
-        "max_iter": "as many as make 400 steps, but at least 10"
+        "max_iter": f"as many as make {STEPS} steps, or half a step for each\n"
+        f"    different row where rows are few, but at least {EPOCHS}"
     }
 
     def __init__(
@@ -235,7 +239,12 @@ class RobustRealNVPDetector(
     def _epochs(self, X: Array, target: Any, size: int) -> int:
         if self.max_iter != "auto":
             return int(self.max_iter)
-        return max(EPOCHS, -(-STEPS // -(-len(X) // size)))
+        n_batches = -(-len(X) // size)
+        if n_batches * EPOCHS >= STEPS:
+            return EPOCHS
+        # small sets are overfitted by as many steps as large ones need
+        steps = min(STEPS, PER_ROW * max(count_distinct(X, target), FEW))
+        return max(EPOCHS, int(np.ceil(steps / n_batches)))
 
     def _design(self, row_shape: tuple[int, ...], n_outputs: int) -> dict[str, Any]:
         return {

@@ -278,6 +278,36 @@ def test_a_weight_is_a_repetition_and_zero_is_absence(params):
     assert_allclose(weighted.score_samples(X2), repeated.score_samples(X2), rtol=1e-6)
 
 
+def n_steps(n, **params):
+    X = np.random.default_rng(0).normal(size=(n, 2))
+    model = small(batch_size=32, max_iter="auto", **params).fit(X)
+    return model.n_iter_ * -(-n // 32)
+
+
+def test_small_sets_train_for_fewer_steps_and_large_ones_for_some_epochs():
+    counts = [n_steps(n) for n in (5, 64, 200, 400, 1300)]
+    assert counts == sorted(counts)
+    assert counts[0] == counts[1] < counts[2] < counts[3]
+    assert counts[-1] >= 10 * 1300 / 32
+
+
+@pytest.mark.parametrize("max_iter", [3, 60])
+def test_epochs_that_are_asked_for_are_trained(max_iter):
+    assert small(max_iter=max_iter).fit(X2[:40]).n_iter_ == max_iter
+
+
+@pytest.mark.parametrize("batch_size", [64, 256])
+def test_rows_given_twice_do_not_train_for_longer(batch_size):
+    model, X = small(max_iter="auto", batch_size=batch_size), X2[:100]
+    twice = clone(model).fit(np.repeat(X, 2, axis=0))
+    weighted = clone(model).fit(X, sample_weight=np.full(100, 2.0))
+    assert weighted.n_iter_ == twice.n_iter_
+    steps = [model.fit(X).n_iter_ * -(-100 // batch_size)]
+    steps.append(twice.n_iter_ * -(-200 // batch_size))
+    # but for the rest of an epoch
+    assert steps[1] < max(steps[0], 10 * -(-200 // batch_size)) + 200 / batch_size
+
+
 @pytest.mark.parametrize("unit", [1 / 150, 0.99])
 def test_the_noise_does_not_know_the_unit_of_the_weights(unit):
     plain = small(epsilon=0, n_iter_no_change=1000).fit(X2)
@@ -376,3 +406,14 @@ def test_a_dense_cluster_is_not_learned_whatever_its_share(share):
     X[:n] = rng.normal(size=(n, 10)) * 0.3 + 2
     model = RobustRealNVPDetector(contamination=share, random_state=0).fit(X)
     assert roc_auc_score(np.arange(2000) < n, -model.score_samples(X)) > 0.99
+
+
+def test_a_few_rows_are_not_learned_by_heart():
+    rng = np.random.default_rng(0)
+    X, fresh = rng.normal(size=(2, 60, 10))
+    model = RobustRealNVPDetector(contamination=0, random_state=0)
+    gaps = []
+    for max_iter in ("auto", 400):  # one batch an epoch
+        model.set_params(max_iter=max_iter).fit(X)
+        gaps.append((model.score_samples(X) - model.score_samples(fresh)).mean())
+    assert gaps[0] < 0.5 * gaps[1]
