@@ -24,8 +24,8 @@ kinds = {
 }
 flows = {
     "RealNVP": {"epsilon": 0.0, "lipschitz": None},
-    "trimmed": {"contamination": 0.05, "lipschitz": None},
-    "robust": {"contamination": 0.05},
+    "trimmed": {"lipschitz": None},
+    "robust": {},
 }
 
 # %%

@@ -39,7 +39,6 @@ Array = NDArray[Any]
 
 STEPS, EPOCHS = 400, 10  # of training by default: at most, and at least
 PER_ROW, FEW = 0.5, 64  # steps for each row of a small set, which has so many at least
-MORE = 1.5  # times contamination is what training leaves out
 
 
 @documented
@@ -56,12 +55,12 @@ class RobustRealNVPDetector(
     Parameters
     ----------
     epsilon : float, default=None
-        Share of every batch that training leaves out, in [0, 1). None: one and a half
-        times ``contamination``, but at least 0.1 and at most 0.5; 0 where
-        ``contamination`` is 0. More than there are outliers, as batches differ, and
-        batches that keep a few of a dense cluster's rows are enough for the flow to
-        learn the cluster. What is left out of normal rows is the edge of their
-        density, which becomes too low there. 0 and ``lipschitz=None`` give RealNVP.
+        Share of every batch that training leaves out, in [0, 1). None: 0.1, and twice
+        what ``contamination`` has beyond that, 0.5 at most; 0 where ``contamination``
+        is 0. More than there are outliers, as batches differ, and batches that keep a
+        few of a dense cluster's rows are enough for the flow to learn the cluster. What
+        is left out of normal rows is the edge of their density, which becomes too low
+        there. 0 and ``lipschitz=None`` give RealNVP.
     {contamination_parameters}
     lipschitz : float, default=3.0
         Bound on the spectral norm of each weight matrix. Smaller is smoother: 1 keeps
@@ -233,7 +232,8 @@ class RobustRealNVPDetector(
         if self.epsilon is None and self.contamination != 0:
             if self.contamination == "auto":
                 return EPSILON
-            return max(EPSILON, min(MORE * self.contamination, 0.5))
+            # as much again as there is beyond a tenth
+            return max(EPSILON, min(2 * self.contamination - EPSILON, 0.5))
         return super()._trimmed_fraction()
 
     def _epochs(self, X: Array, target: Any, size: int) -> int:
