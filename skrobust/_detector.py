@@ -311,7 +311,10 @@ class NetOutlierDetector(DetectorBase):
     """Neural network outlier detector that trains through any composition of steps.
 
     Scores rows by the loss of a network; the default network is an autoencoder, whose
-    loss is the error of reconstruction.
+    loss is the error of reconstruction. As it comes it is a baseline: nothing keeps it
+    from learning the outliers too, and with about as many units in the middle as there
+    are columns it may rebuild them better than other rows. `RCAOutlierDetector` leaves
+    rows out, and has dropout against that.
 
     Parameters
     ----------

@@ -264,26 +264,30 @@ class RCAOutlierDetector(DetectorBase):
             imputer = self.imputer
             if isinstance(imputer, str):
                 imputer = SimpleImputer(strategy=imputer, keep_empty_features=True)
-            self._imputer = clone(imputer).fit(np.repeat(X, repeats(weights), axis=0))
+            rows = np.repeat(X.reshape(len(X), -1), repeats(weights), axis=0)
+            self._imputer = clone(imputer).fit(rows)
         return self._impute(X), weights
 
     def _impute(self, X: Array) -> Array:
         if self._imputer is None:
             return X
-        filled = np.asarray(self._imputer.transform(X), dtype=X.dtype)
-        if filled.shape != X.shape or not np.isfinite(filled).all():
+        rows = X.reshape(len(X), -1)
+        filled = np.asarray(self._imputer.transform(rows), dtype=X.dtype)
+        if filled.shape != rows.shape or not np.isfinite(filled).all():
             raise ValueError(
                 "The transformer given as imputer must fill every missing value and "
-                f"keep the columns. It made {filled.shape} of {X.shape}."
+                f"keep the columns. It made {filled.shape} of {rows.shape}."
             )
-        return filled
+        return filled.reshape(X.shape)
 
     def _check_new(self, X: ArrayLike) -> Array:
         check_is_fitted(self)
         # the parameter may have changed since
         finite = True if self._imputer is None else "allow-nan"
         options = {**self._X_options(), "ensure_all_finite": finite, "reset": False}
-        return self._impute(validate_data(self, _border.to_numpy(X), **options))
+        X = validate_data(self, _border.to_numpy(X), **options)
+        _border.require_row_shape(X, self._stack_design["row_shape"])
+        return self._impute(X)
 
     def __sklearn_tags__(self) -> Any:
         """Describe the estimator to scikit-learn."""

@@ -410,3 +410,20 @@ def test_it_works_in_a_pipeline_and_a_search():
     search.fit(X, LABELS)
     assert search.best_score_ > 0.6
     assert search.predict(X).shape == (N,)
+
+
+def test_an_imputer_fills_rows_of_any_shape():
+    class Same(torch.nn.Module):
+        def __init__(self, shape, n_outputs):
+            super().__init__()
+            self.outer = torch.nn.Linear(n_outputs, n_outputs)
+
+        def forward(self, x):
+            return self.outer(x.flatten(1))
+
+    cubes = np.random.default_rng(0).normal(size=(60, 2, 2))
+    cubes[::7, 0, 1] = np.nan
+    model = RCAOutlierDetector(network=Same, imputer="mean", max_iter=2).fit(cubes)
+    assert np.isfinite(model.score_samples(cubes)).all()
+    with pytest.raises(ValueError, match="rows of shape"):
+        model.score_samples(cubes[:, :, :1].repeat(3, axis=2))
