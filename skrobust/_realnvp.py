@@ -98,8 +98,9 @@ class RobustRealNVPDetector(
         Strength of the L2 penalty, see `NetOutlierDetector`.
     weight_decay : float, default={weight_decay}
         Decoupled decay of the weights.
-    batch_size : int or 'auto', default=128
-        Rows of a training step; 'auto' is ``min(256, n_samples)``.
+    batch_size : int, float or 'auto', default=128
+        Rows of a training step, or if a float their share of all weight; 'auto' is
+        ``min(256, n_samples)``.
     learning_rate : {'constant', 'cosine'}, default='cosine'
         'cosine' lets the step size fall to zero over all epochs.
     learning_rate_init : float, default=1e-3
@@ -112,10 +113,10 @@ class RobustRealNVPDetector(
         Seed of first weights, order of rows and noise. An int makes fits on one
         machine equal to the bit.
     {loop_parameters}
-    n_iter_no_change : int, default=100
-        Epochs without improvement before training ends. Noise makes the loss of an
+    n_iter_no_change : int or None, default=100
+        Epochs without improvement before training ends; None: never. Noise makes the loss of an
         epoch vary, so this is more than elsewhere.
-    clip_norm : float, default=None
+    clip_norm : float or None, default=None
         Largest norm of the gradient of a batch; longer ones are scaled back.
     standardize : bool, default=True
         Whether to scale columns inside the estimator, as other estimators do, except
