@@ -114,8 +114,8 @@ class RobustRealNVPDetector(
         machine equal to the bit.
     {loop_parameters}
     n_iter_no_change : int or None, default=100
-        Epochs without improvement before training ends; None: never. Noise makes the loss of an
-        epoch vary, so this is more than elsewhere.
+        Epochs without improvement before training ends; None: never. Noise makes the
+        loss of an epoch vary, so this is more than elsewhere.
     clip_norm : float or None, default=None
         Largest norm of the gradient of a batch; longer ones are scaled back.
     standardize : bool, default=True
