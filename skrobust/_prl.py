@@ -24,7 +24,7 @@ from .criteria import CrossEntropy, GradientNorm, Loss, LossLayer
 from .rules import Exchange, Ramp, Trim, chain
 from .steps import Reweight, ReweightByLabel
 
-RAMP, RAMP_STEPS = 10, 50  # epochs as in the papers, or steps where rows are few
+RAMP, RAMP_STEPS = 10, 40  # epochs as in the papers, or steps where rows are few
 
 # what ranks the rows; None: the loss itself
 SCORES = {"loss_gradient": LossLayer(), "gradient": GradientNorm(), "loss": None}
@@ -78,7 +78,7 @@ class PRLClassifier(_PRL, ClassifierBase):
     ramp : int or 'auto', default='auto'
         Epochs over which the left-out fraction grows to ``epsilon``: networks learn
         the common pattern before they can tell exceptions. 'auto' is the papers' 10,
-        or as many as take 50 steps where rows are few, but no more than half.
+        or as many as take 40 steps where rows are few, but no more than half.
     by_label : bool, default=True
         Leave out only rows that score worse than the mean of those with the same label
         in the batch, and less than ``epsilon`` where these are fewer. Else a rare or

@@ -1728,7 +1728,7 @@ def test_callbacks_are_shown_detectors_with_their_threshold(name):
 
 
 def test_the_papers_ramp_is_longer_where_rows_are_few():
-    """Ten epochs, or 50 steps, but no more than half of the training."""
+    """Ten epochs, or 40 steps, but no more than half of the training."""
 
     def shares(n_epochs, n_batches, **params):
         (step,) = skrobust.PRLClassifier(0.4, **params)._steps_within(
@@ -1737,6 +1737,6 @@ def test_the_papers_ramp_is_longer_where_rows_are_few():
         return [step.rule.epsilon(epoch) for epoch in range(n_epochs)]
 
     reached = [s.index(0.4) + 1 for s in (shares(200, 5), shares(200, 2))]
-    assert reached == [10, 25]
+    assert reached == [10, 20]
     assert shares(30, 1).index(0.4) + 1 == 15
     assert shares(30, 1, ramp=3).index(0.4) + 1 == 3
