@@ -15,10 +15,9 @@ from . import _border
 from ._batch import Rows
 from ._building import merge_equal_rows, to_tensor
 from ._compat import Silence
-from ._contamination import repeats
 from ._fitted import FittedNet
-from ._hooks import IN_MEMORY, Call, Hooks
-from ._keys import unit_keys
+from ._holdout import HoldOut, rows_at
+from ._hooks import IN_MEMORY, Call
 from ._optim import SGD, Adam
 from ._progress import Progress, Watch, run_epochs
 from ._scaling import BLOCK
@@ -29,7 +28,7 @@ from .steps import Context, Reweight
 Array = NDArray[Any]
 
 
-class NetBase(Hooks, FittedNet):
+class NetBase(HoldOut, FittedNet):
     """Common ground of the bases; not an estimator by itself."""
 
     _doc_link_module, _doc_link_template = "skrobust", DOC_LINK
@@ -60,23 +59,16 @@ class NetBase(Hooks, FittedNet):
         used = np.flatnonzero(weights)
         metadata = {} if sample_weight is None else {"sample_weight": given}
         tell = {"estimator": self, "X": X, "y": y, "metadata": metadata}
-        X, y, w = _rows_at(used, X, y, weights)
+        X, y, w = rows_at(used, X, y, weights)
         about = self._learn_targets(X, y, w, Call(resume, partial, classes))
         w = w * self._class_weights(y, w, about)
-        X, y, w, used = _rows_at(np.flatnonzero(w), X, y, w, used)
+        X, y, w, used = rows_at(np.flatnonzero(w), X, y, w, used)
         target = self._encode(y, about)
-        held_out = self._given_validation(X_val, y_val, about)
-        if held_out is not None:
-            _border.require_row_shape(held_out[0], X.shape[1:])
+        val = self._given_validation(X_val, y_val, X.shape[1:], about)
         progress = self._begin(X, w, about["n_outputs_"], resume, partial)
-        if held_out is None and not partial and getattr(self, "early_stopping", False):
-            order = progress.order
-            if resume:  # rows once held out are never trained on
-                order = _border.make_generator(self._seed, stream=_border.ORDER)
-            out = self._split(X, target, w, order)
-            held_out = _rows_at(np.flatnonzero(out), X, target, out)
-            left = np.flatnonzero(w - out)
-            X, target, w, used = _rows_at(left, X, target, w - out, used)
+        if val is None and not partial and getattr(self, "early_stopping", False):
+            data = X, target, w, used
+            val, (X, target, w, used) = self._hold_out(data, progress, resume)
         context = Context(self._loss(), progress.n_epochs, progress.stack.generator)
         context.lengths = [] if self._by_change() else None
         size, n_parts = self._batches(X, target, w)
@@ -84,19 +76,17 @@ class NetBase(Hooks, FittedNet):
         n_batches = n_parts or -(-len(X) // size)
         recipe = self._recipe(progress.n_epochs, n_epochs, size, n_batches)
         recipe.n_parts = n_parts
-        if partial:  # a stream has no last epoch to slow down for
-            rate, n_epochs = recipe.learning_rate(progress.n_epochs), 1
-            recipe.learning_rate = lambda epoch: rate
-        watch = self._watch(tell, progress, held_out, n_epochs, partial)
+        if partial:
+            n_epochs = _one_epoch(recipe, progress.n_epochs)
+        watch = self._watch(tell, progress, val, n_epochs, partial)
         total, place = w, np.arange(len(w))
         if progress.stack.has_modes and self._keeps_repeats(recipe, X):
             # equal rows share what is drawn for them, like one of their weight
             X, target, total, place = merge_equal_rows(X, target, w)
         watch.attributes = lambda: self._so_far(progress, about, tell["X"], given)
-        if resume and held_out is not None:  # else they would belong to other epochs
+        if resume and val is not None:  # else they would belong to other epochs
             progress.scores = list(getattr(self, "validation_scores_", []))
-        for name in ("validation_scores_", "sample_weight_", "inlier_mask_"):
-            vars(self).pop(name, None)  # of an earlier fit
+        self._forget_fit()
         if not resume:
             watch.restart = lambda: self._restart(progress, recipe)
         with _border.few_threads(progress.stack.theta.numel() * recipe.batch_size):
@@ -109,6 +99,11 @@ class NetBase(Hooks, FittedNet):
         self._revised = mark, revised
         self._keep_weights(used, len(weights), w, (final / total)[place] * w)
         self._finish(tell["X"], given)
+
+    def _forget_fit(self) -> None:
+        """Drop what an earlier fit said of its rows."""
+        for name in ("validation_scores_", "sample_weight_", "inlier_mask_"):
+            vars(self).pop(name, None)
 
     def _learned(
         self,
@@ -133,39 +128,6 @@ class NetBase(Hooks, FittedNet):
         if y is None and not self._needs_y():
             return validate_data(self, X, **options), None
         return validate_data(self, X, y, **options)
-
-    def _given_validation(self, X_val: Any, y_val: Any, about: dict[str, Any]) -> Any:
-        if X_val is None and y_val is None:
-            return None
-        if X_val is None or y_val is None:
-            raise ValueError("X_val and y_val must be given together.")
-        X_val, y_val = self._check_arrays(X_val, y_val, reset=False)
-        return X_val, self._encode(y_val, about), np.ones(len(X_val))
-
-    def _split(
-        self, X: Array, target: Any, weights: Array, order: torch.Generator
-    ) -> Array:
-        """Return what of each row's weight is held out to validate with.
-
-        The order is that of salted keys, and a row of weight two stands in it twice.
-        """
-        counts = repeats(weights)
-        salt = int(torch.randint(2**31, (), generator=order, device="cpu"))
-        keys = _border.target_keys(X, target, salt).view(np.uint64)
-        row, unit = unit_keys(keys, counts)
-        held = self._drawn(row[np.argsort(unit, kind="stable")], target)
-        return np.bincount(held, minlength=len(X)) * (weights / np.maximum(counts, 1))
-
-    def _drawn(self, rows: Array, target: Any) -> Array:
-        """Choose from rows in random order those to hold out."""
-        n = len(rows)
-        n_out = max(1, round(self.validation_fraction * n))
-        if n - n_out < 1:
-            raise ValueError(
-                f"early_stopping with validation_fraction={self.validation_fraction} "
-                f"leaves no row to train on: n_samples = {n}."
-            )
-        return rows[:n_out]
 
     def _begin(
         self, X: Array, weights: Array, n_outputs: int, resume: bool, partial: bool
@@ -401,8 +363,8 @@ class NetBase(Hooks, FittedNet):
         self.inlier_mask_[used] = final > 0.5 * prior
 
 
-def _rows_at(index: Array, *arrays: Any) -> tuple[Any, ...]:
-    """Return some rows of each array; all of them as they are, which copies no map."""
-    if len(index) == len(arrays[0]):
-        return arrays
-    return tuple(None if array is None else array[index] for array in arrays)
+def _one_epoch(recipe: Recipe, epoch: int) -> int:
+    """Keep the step size of an epoch: a stream has no last one to slow down for."""
+    rate = recipe.learning_rate(epoch)
+    recipe.learning_rate = lambda epoch: rate
+    return 1
