@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from ._classifier import NetClassifier
 from ._prl import PRLClassifier, PRLRegressor
@@ -66,14 +66,8 @@ Net = NetClassifier | NetRegressor
 PRL = PRLClassifier | PRLRegressor
 
 TASKS = ("classification", "regression")
-_ONE_TASK = {
-    "absolute_deviation": "regression",
-    "bootstrap": "classification",
-    "decouple": "classification",
-    "huber": "regression",
-    "label_smoothing": "classification",
-    "loss_mixture": "classification",
-}
+BASELINES: dict[str, Callable[..., Net | PRL]] = {}
+_TASKS: dict[str, tuple[str, ...]] = {}  # of every recipe
 _FATE = """
 **params : dict
     Passed on to the estimator.
@@ -108,14 +102,22 @@ epsilon : float, default=0.2
 }
 
 
-def _documented(function: Any) -> Any:
-    """Fill ``{task}`` and its like into a docstring."""
-    function.__doc__ = filled_doc(function, _SHARED_DOCS)
-    return function
+_Recipe = TypeVar("_Recipe", bound=Callable[..., Any])
+
+
+def _recipe(*tasks: str) -> Callable[[_Recipe], _Recipe]:
+    """List a recipe for these tasks, and fill in what docstrings share."""
+
+    def enlist(recipe: _Recipe) -> _Recipe:
+        recipe.__doc__ = filled_doc(recipe, _SHARED_DOCS)
+        BASELINES[recipe.__name__], _TASKS[recipe.__name__] = recipe, tasks
+        return recipe
+
+    return enlist
 
 
 def _check_task(owner: str, task: str) -> None:
-    known = (_ONE_TASK[owner],) if owner in _ONE_TASK else TASKS
+    known = _TASKS.get(owner, TASKS)
     if task not in known:
         raise parameter_error("task", owner, " or ".join(map(repr, known)), task)
 
@@ -137,7 +139,7 @@ def _by_loss(owner: str, task: str, epsilon: float, **params: Any) -> PRL:
     return _prl(owner, task, epsilon, score="loss", **params)
 
 
-@_documented
+@_recipe(*TASKS)
 def standard(task: str = "classification", **params: Any) -> Net:
     """Train plainly on all rows: cross entropy or squared error.
 
@@ -155,7 +157,7 @@ def standard(task: str = "classification", **params: Any) -> Net:
     return _net("standard", task, **params)
 
 
-@_documented
+@_recipe(*TASKS)
 def norm_clip(
     task: str = "classification", *, clip_norm: float = 1.0, **params: Any
 ) -> Net:
@@ -177,7 +179,7 @@ def norm_clip(
     return _net("norm_clip", task, clip_norm=clip_norm, **params)
 
 
-@_documented
+@_recipe(*TASKS)
 def row_clip(task: str = "classification", *, limit: float = 1.0, **params: Any) -> Net:
     """Scale every row's own gradient back to a limit, then average (Ignormclip).
 
@@ -200,7 +202,7 @@ def row_clip(task: str = "classification", *, limit: float = 1.0, **params: Any)
     return _net("row_clip", task, steps=(clip,), **params)
 
 
-@_documented
+@_recipe("regression")
 def huber(task: str = "regression", *, delta: float = 1.345, **params: Any) -> Net:
     """Train with Huber's loss: squared near the target, absolute beyond.
 
@@ -225,7 +227,7 @@ def huber(task: str = "regression", *, delta: float = 1.345, **params: Any) -> N
     return _net("huber", task, criterion=Huber(delta), **params)
 
 
-@_documented
+@_recipe("regression")
 def absolute_deviation(task: str = "regression", **params: Any) -> Net:
     """Train with the absolute error, whose optimum is the conditional median.
 
@@ -243,7 +245,7 @@ def absolute_deviation(task: str = "regression", **params: Any) -> Net:
     return _net("absolute_deviation", task, criterion="absolute_error", **params)
 
 
-@_documented
+@_recipe("classification")
 def bootstrap(
     task: str = "classification",
     *,
@@ -280,7 +282,7 @@ def bootstrap(
     return _net("bootstrap", task, criterion=loss, **params)
 
 
-@_documented
+@_recipe(*TASKS)
 def mixup(task: str = "classification", *, alpha: float = 1.0, **params: Any) -> Net:
     """Train on convex combinations of pairs of rows and of their targets.
 
@@ -305,7 +307,7 @@ def mixup(task: str = "classification", *, alpha: float = 1.0, **params: Any) ->
     return _net("mixup", task, steps=(Mixup(alpha),), **params)
 
 
-@_documented
+@_recipe("classification")
 def label_smoothing(
     task: str = "classification", *, amount: float = 0.1, **params: Any
 ) -> Net:
@@ -332,7 +334,7 @@ def label_smoothing(
     return _net("label_smoothing", task, steps=(SmoothLabels(amount),), **params)
 
 
-@_documented
+@_recipe(*TASKS)
 def random_weighting(task: str = "classification", **params: Any) -> Net:
     """Give rows random weights, anew in every step: no method, but a control.
 
@@ -354,7 +356,7 @@ def random_weighting(task: str = "classification", **params: Any) -> Net:
     return _net("random_weighting", task, steps=(RandomWeights(),), **params)
 
 
-@_documented
+@_recipe("classification")
 def loss_mixture(
     task: str = "classification",
     *,
@@ -396,7 +398,7 @@ def loss_mixture(
     return _net("loss_mixture", task, steps=steps, **params)
 
 
-@_documented
+@_recipe(*TASKS)
 def min_sgd(task: str = "classification", **params: Any) -> Net:
     """Follow, in every batch, only the row with the smallest loss (Min-SGD).
 
@@ -419,7 +421,7 @@ def min_sgd(task: str = "classification", **params: Any) -> Net:
     return _net("min_sgd", task, steps=(Reweight(SmallestLoss()),), **params)
 
 
-@_documented
+@_recipe("classification")
 def decouple(task: str = "classification", **params: Any) -> Net:
     """Train two networks on the rows whose class they predict differently.
 
@@ -445,7 +447,7 @@ def decouple(task: str = "classification", **params: Any) -> Net:
     return _net("decouple", task, steps=(step,), n_networks=2, **params)
 
 
-@_documented
+@_recipe(*TASKS)
 def self_paced(
     task: str = "classification", epsilon: float = 0.2, **params: Any
 ) -> PRL:
@@ -472,7 +474,7 @@ def self_paced(
     return _by_loss("self_paced", task, epsilon, **params)
 
 
-@_documented
+@_recipe(*TASKS)
 def co_teaching(
     task: str = "classification", epsilon: float = 0.2, **params: Any
 ) -> PRL:
@@ -500,7 +502,7 @@ def co_teaching(
     return _by_loss("co_teaching", task, epsilon, co_training=True, **params)
 
 
-@_documented
+@_recipe(*TASKS)
 def prl_l(task: str = "classification", epsilon: float = 0.2, **params: Any) -> PRL:
     """Leave out the rows whose loss pulls hardest at the output (PRL(L)).
 
@@ -524,7 +526,7 @@ def prl_l(task: str = "classification", epsilon: float = 0.2, **params: Any) -> 
     return _prl("prl_l", task, epsilon, **params)
 
 
-@_documented
+@_recipe(*TASKS)
 def prl_g(task: str = "classification", epsilon: float = 0.2, **params: Any) -> PRL:
     """Leave out the rows with the longest gradients by all weights (PRL(G)).
 
@@ -548,7 +550,7 @@ def prl_g(task: str = "classification", epsilon: float = 0.2, **params: Any) -> 
     return _prl("prl_g", task, epsilon, score="gradient", **params)
 
 
-@_documented
+@_recipe(*TASKS)
 def co_prl(task: str = "classification", epsilon: float = 0.2, **params: Any) -> PRL:
     """Let two networks choose rows for each other by PRL(L)'s score (Co-PRL(L)).
 
@@ -572,31 +574,6 @@ def co_prl(task: str = "classification", epsilon: float = 0.2, **params: Any) ->
     return _prl("co_prl", task, epsilon, co_training=True, **params)
 
 
-BASELINES: dict[str, Callable[..., Net | PRL]] = {
-    recipe.__name__: recipe
-    for recipe in (
-        standard,
-        norm_clip,
-        row_clip,
-        huber,
-        absolute_deviation,
-        bootstrap,
-        mixup,
-        label_smoothing,
-        random_weighting,
-        loss_mixture,
-        min_sgd,
-        decouple,
-        self_paced,
-        co_teaching,
-        prl_l,
-        prl_g,
-        co_prl,
-    )
-}
-
-
-@_documented
 def make_baselines(
     task: str = "classification", epsilon: float = 0.2, **params: Any
 ) -> dict[str, Net | PRL]:
@@ -604,7 +581,8 @@ def make_baselines(
 
     Parameters
     ----------
-    {task}
+    task : {'classification', 'regression'}, default='classification'
+        Whether labels or numbers are learned.
     epsilon : float, default=0.2
         For the recipes that have one.
     **params : dict
@@ -629,7 +607,7 @@ def make_baselines(
     _check_task("make_baselines", task)
     made = {}
     for name, recipe in BASELINES.items():
-        if _ONE_TASK.get(name, task) == task:
+        if task in _TASKS[name]:
             has_epsilon = "epsilon" in inspect.signature(recipe).parameters
             own = {"epsilon": epsilon} if has_epsilon else {}
             # not as arguments: a recipe's own may have the same name
