@@ -509,6 +509,15 @@ def test_no_row_grows_beyond_the_limit(limit):
         torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio))
 
 
+def test_no_weight_is_lost_where_one_row_has_nearly_all():
+    scores = torch.tensor([[0.0, 30.0, 60.0], [0.0, 80.0, 160.0]]).double()
+    rule = MultiplicativeWeights(1.0, max_weight=2.0)
+    after = rule(scores, torch.ones(1, 3).double(), epoch=0)
+    left = torch.exp(-(scores[:, 2] - scores[:, 1]))  # of the second row by the third
+    expected = torch.stack([2 + 0 * left, 1 - left, left], -1)
+    torch.testing.assert_close(after, expected, rtol=1e-9, atol=1e-40)
+
+
 # -- the mixture of losses ------------------------------------------------------------
 def test_the_mixture_tells_two_groups_apart():
     rng = torch.Generator().manual_seed(0)
@@ -526,10 +535,29 @@ def test_the_mixture_waits():
     assert not torch.equal(rule(scores, weights, epoch=3), weights.expand(K, N))
 
 
-def test_equal_scores_leave_the_mixture_at_sound_numbers():
-    chance = LossMixture(0)(torch.full((1, 5), 0.7), torch.ones(1, 5), epoch=0)
-    assert torch.isfinite(chance).all()
-    assert (chance == chance[0, 0]).all()
+ALIKE = [[0.7] * 10, [1.0] * 10, [0.0] * 5, [1.0] * 99 + [9.0], [np.inf] * 4, [3.0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "scores", [*ALIKE, [0.1 + 1e-9 * i for i in range(9)]], ids=len
+)
+def test_the_mixture_leaves_scores_alone_that_are_all_alike(scores, dtype):
+    scores = torch.tensor([scores], dtype=dtype)
+    weights = torch.linspace(0.5, 2, scores.shape[-1], dtype=dtype)[None]
+    assert torch.equal(LossMixture(0)(scores, weights, epoch=0), weights)
+
+
+@pytest.mark.parametrize("times", [1, 2, 7])
+def test_the_mixture_is_the_same_in_both_precisions_and_for_repeated_rows(times):
+    for seed in range(50):
+        scores = (2 * draw(seed, 2, 19)[0]).round().float()  # many of them equal
+        ones = torch.ones(1, 19)
+        expected = apply(LossMixture(0), scores, ones)
+        exact = apply(LossMixture(0), scores.double(), times * ones.double())
+        torch.testing.assert_close(exact.float(), times * expected)
+        repeated = apply(LossMixture(0), scores.repeat(1, times), ones.repeat(1, times))
+        torch.testing.assert_close(repeated, expected.repeat(1, times))
 
 
 @pytest.mark.parametrize("eta", [-0.1, float("nan"), float("inf")])

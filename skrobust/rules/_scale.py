@@ -7,11 +7,13 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .._words import AT_LEAST_0, is_count, is_number, require_field
 from ._base import Value, at_epoch
 
 _TINY = 1e-30
+_APART = 1e-3  # of the spread of all scores, between the means of two groups
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,11 @@ def _capped(weights: Tensor, cap: Tensor) -> Tensor:
     mass = weights.sum(-1, keepdim=True)
     # by how much the rest is scaled if this row and all before it were at their caps
     room = mass - caps.cumsum(-1)
-    rest = ranked.flip(-1).cumsum(-1).flip(-1) - ranked
-    scale = torch.where((room >= 0) & (rest > 0), room / rest.clamp_min(_TINY), 0.0)
+    # summed from the end: the difference of two sums would lose the smallest weights
+    rest = pad(ranked.flip(-1).cumsum(-1).flip(-1)[..., 1:], (0, 1))
+    limits = torch.finfo(rest.dtype)
+    scale = torch.where((room >= 0) & (rest > 0), room / rest.clamp_min(limits.tiny), 0)
+    scale = scale.clamp_max(limits.max)  # infinity times a weight of zero is no number
     scale = torch.cat([torch.ones_like(mass), scale], -1).amax(-1, keepdim=True)
     return torch.minimum(weights * scale, cap)
 
@@ -141,7 +146,8 @@ class LossMixture:
     """Multiply weights by the chance that the row is of the lower of two groups.
 
     Scores are clipped to their 5th and 95th percentile, moved to (0, 1) and taken for
-    draws from two beta distributions, which expectation-maximisation finds.
+    draws from two beta distributions, which expectation-maximisation finds. Where these
+    cannot be told apart, as with scores that are all alike, every row keeps its weight.
 
     Parameters
     ----------
@@ -179,26 +185,39 @@ class LossMixture:
         weights = weights.expand_as(scores)
         if epoch < self.warm_up:
             return weights
-        x = _to_unit(scores, weights)
-        return weights * _lower_of_two(x, weights, self.n_iter)
+        # in double precision: rounding must not decide which group is the lower one
+        mass = weights.double()
+        x, spread = _to_unit(scores.double(), mass)
+        lower, told_apart = _lower_of_two(x, mass, self.n_iter)
+        lower = torch.where(spread & told_apart, lower, 1.0)
+        return weights * lower.to(scores.dtype)
 
 
-def _to_unit(scores: Tensor, weights: Tensor) -> Tensor:
-    """Move scores between their outer percentiles to (0, 1)."""
-    scores = scores.clamp(max=torch.finfo(scores.dtype).max)
+def _to_unit(scores: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Move scores between their outer percentiles to (0, 1); say whether they differ.
+
+    By less than single precision can tell is not at all.
+    """
+    scores = scores.clamp(max=torch.finfo(torch.float32).max)
     ranked, order = scores.sort(-1)
     mass = weights.gather(-1, order).cumsum(-1)
+    # a hair below: cumulated rounding must not skip a row
+    total = mass[..., -1:] * (1 - 1e-6)
     low, high = (
         # the first score below which the share of the mass is reached
-        ranked.gather(-1, (mass < q * mass[..., -1:]).sum(-1, keepdim=True))
+        ranked.gather(-1, (mass < q * total).sum(-1, keepdim=True))
         for q in (0.05, 0.95)
     )
-    part = (scores.clamp(low, high) - low) / (high - low).clamp_min(_TINY)
-    return part.clamp(1e-4, 1 - 1e-4)
+    width = (high - low).clamp_min(_TINY)
+    spread = width > 1e-6 * torch.maximum(low.abs(), high.abs()) + _TINY
+    return ((scores.clamp(low, high) - low) / width).clamp(1e-4, 1 - 1e-4), spread
 
 
-def _lower_of_two(x: Tensor, weights: Tensor, n_iter: int) -> Tensor:
-    """Chance that x in (0, 1) is of the lower of two beta distributions."""
+def _lower_of_two(x: Tensor, weights: Tensor, n_iter: int) -> tuple[Tensor, Tensor]:
+    """Chance that x in (0, 1) is of the lower of two beta distributions.
+
+    And whether there are two: neither without mass, nor both at one place.
+    """
     # rows of components: the axis -2 of (..., 2, n)
     x, weights = x.unsqueeze(-2), weights.unsqueeze(-2)
     chance = torch.cat([1 - x, x], -2)  # who is low is of the lower, to begin with
@@ -215,4 +234,6 @@ def _lower_of_two(x: Tensor, weights: Tensor, n_iter: int) -> Tensor:
         log = log - torch.lgamma(a) - torch.lgamma(b) + torch.lgamma(a + b)
         chance = log.softmax(-2)
     lower = mean.argmin(-2, keepdim=True).expand_as(x)
-    return chance.gather(-2, lower).squeeze(-2)
+    (first, second), least = mean.unbind(-2), mass.amin(-2)
+    told_apart = ((first - second).abs() > _APART) & (least > _TINY * mass.sum(-2))
+    return chance.gather(-2, lower).squeeze(-2), told_apart
