@@ -54,6 +54,28 @@ def distinct_rows(X: Any, y: Array, seed: int) -> Array:
     return np.unique(row_keys(rows, salt), return_inverse=True)[1]
 
 
+def alike(opinion: Array, X: Any) -> Array:
+    """Let equal rows have equal opinions, to the bit.
+
+    What a model predicts of a row may differ in the last digits with the place of the
+    row in a matrix product. Equal rows are to be rejected together or not at all.
+
+    Parameters
+    ----------
+    opinion : ndarray of shape (n, n_columns)
+        By one model.
+    X : array-like of shape (n, ...)
+
+    Returns
+    -------
+    ndarray of shape (n, n_columns)
+        For each row the opinion of the first that equals it.
+    """
+    rows = distinct_rows(X, np.zeros(len(opinion)), 0)
+    _, first, place = np.unique(rows, return_index=True, return_inverse=True)
+    return opinion[first[place]]
+
+
 def deal_folds(rows: Array, kinds: Array, weights: Array, n_folds: int) -> Array:
     """Deal distinct rows to folds of equal weight, in each kind of row.
 

@@ -127,7 +127,8 @@ class TwoStage(CallbackSupportMixin, BaseEstimator):
             task = context.subcontext(task_name="cross-fit")
             model = self._train(task, first, X, y, inner, params.estimator.fit)
             part = _safe_indexing(X, outer)
-            opinions.append(self._opinion(model, part, about))
+            opinion = self._opinion(model, part, about)
+            opinions.append(_rejection.alike(opinion, part))
             models.append(model)
         scores, rejected = np.zeros(len(y)), np.zeros(len(y), dtype=bool)
         threshold, (seen, opinion) = np.inf, _averaged(splits, opinions, weights)
@@ -183,6 +184,9 @@ class TwoStage(CallbackSupportMixin, BaseEstimator):
         return model
 
     def _check_params(self) -> None:
+        for name in ("estimator", "final_estimator"):
+            ok = getattr(self, name) is None or hasattr(getattr(self, name), "fit")
+            require(self, name, ok, "an object implementing 'fit' or None")
         require_number(self, "max_rejected", 0, 1)
         seed = self.random_state
         self._seed = seed if isinstance(seed, Integral) else _border.draw_seed(seed)

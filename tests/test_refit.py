@@ -220,6 +220,24 @@ def test_the_order_of_the_rows_does_not_matter(make, draw):
     np.testing.assert_array_equal(two.inlier_mask_, one.inlier_mask_[order])
 
 
+class Rounding(GaussianNB):
+    """Opinions that differ in the last digits with a row's place, as products do."""
+
+    def predict_proba(self, X):
+        place = np.arange(len(X))[:, None] % 7
+        return super().predict_proba(X) * (1 + 1e-15 * place)
+
+
+def test_equal_rows_are_rejected_together_or_not_at_all():
+    X, y = blobs(wrong=90)
+    rows = np.random.RandomState(0).permutation(np.arange(150).repeat(3))
+    model = RejectRefitClassifier(Rounding(), LogisticRegression(), threshold=0.0)
+    for most in (0.1, 0.2, 0.3):
+        model.set_params(max_rejected=most).fit(X[rows], y[rows])
+        kept = np.bincount(rows, model.inlier_mask_)
+        assert 0 < (kept == 0).sum() < 90 and set(kept) == {0, 3}
+
+
 @pytest.mark.parametrize("n_folds", [2, 3, 10])
 @pytest.mark.parametrize("n_kinds", [1, 3])
 @pytest.mark.parametrize("n", [2, 3, 11, 200])
@@ -677,6 +695,15 @@ def test_impossible_settings_are_refused_by_name(make, draw, options):
     (name,) = options
     with pytest.raises(ValueError, match=f"'{name}' parameter of RejectRefit"):
         make(**options).fit(X, y)
+
+
+@pytest.mark.parametrize("stage", ["x", 3])
+@pytest.mark.parametrize("name", ["estimator", "final_estimator"])
+@both
+def test_what_cannot_be_fitted_is_no_stage(make, draw, name, stage):
+    model = make().set_params(**{name: stage})
+    with pytest.raises(ValueError, match=f"'{name}' parameter .* implementing 'fit'"):
+        model.fit(*draw())
 
 
 def test_a_failed_fit_leaves_the_last_one():
