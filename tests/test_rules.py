@@ -322,11 +322,6 @@ def test_phases_follow_each_other():
     assert not Phases(then, Cap(0.5)).by_order
 
 
-def test_a_chain_of_nothing_changes_nothing():
-    scores, weights = draw()
-    assert torch.equal(apply(chain(), scores, weights), weights.expand(K, N))
-
-
 @pytest.mark.parametrize("n_epochs", [0, 1, 4, 10])
 def test_ramp_rises_to_its_end_in_time_and_stays(n_epochs):
     values = [Ramp(0.3, n_epochs)(epoch) for epoch in range(15)]
@@ -653,3 +648,43 @@ def test_schedules_are_held_to_the_range_of_numbers(rule, bad):
 def test_impossible_fields_are_refused(make):
     with pytest.raises(ValueError, match="parameter of"):
         make()
+
+
+@pytest.mark.parametrize("bad", [None, [0.1], "much", True, {}])
+@pytest.mark.parametrize(
+    "make, name",
+    [
+        (Trim, "epsilon"),
+        (lambda bad: Trim(0.1, reach=bad or [2.0]), "reach"),
+        (Cap, "limit"),
+        (SelfPaced, "threshold"),
+        (NearMedian, "factor"),
+        (lambda bad: NearMedian(5.0, bad), "floor"),
+        (MedianOfMeans, "n_blocks"),
+        (lambda bad: MedianOfMeans(3, bad), "n_central"),
+        (MultiplicativeWeights, "eta"),
+        (lambda bad: MultiplicativeWeights(0.1, bad or [2.0]), "max_weight"),
+        (LossMixture, "warm_up"),
+        (lambda bad: LossMixture(0, bad), "n_iter"),
+        (Ramp, "end"),
+        (lambda bad: Ramp(0.1, bad), "n_epochs"),
+        (lambda bad: Exchange(bad or [2]), "group_size"),
+        (lambda bad: Phases(Trim(0.1), Trim(0.2), bad), "n_epochs"),
+        (lambda bad: Phases(bad, Trim(0.2)), "first"),
+        (lambda bad: Phases(Trim(0.2), bad), "then"),
+        (lambda bad: Phases(Trim(0.2), Trim), "then"),
+        (chain, "rules"),
+        (lambda bad: chain(), "rules"),
+        (lambda bad: rules.Chain(bad), "rules"),
+        (lambda bad: rules.Chain(Trim(0.1)), "rules"),
+        (lambda bad: rules.Chain(()), "rules"),
+    ],
+)
+def test_what_no_field_can_be_is_refused_where_it_is_written(make, name, bad):
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of .* must be"):
+        make(bad)
+
+
+def test_thresholds_of_scores_below_zero_are_thresholds():
+    scores = torch.tensor([[-3.0, -1.0, 2.0]])  # of densities, say
+    assert SelfPaced(-1)(scores, torch.ones(1, 3), epoch=0).tolist() == [[1, 0, 0]]

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from .._words import is_count, require_field
+from .._words import is_count, is_number, parameter_error
 
 Value = float | Tensor | Callable[[int], Any]
 
@@ -34,6 +34,23 @@ class Rule(Protocol):
         -------
         Tensor of shape (..., n)
         """
+
+
+def require(owner: Any, name: str, ok: bool, expected: str) -> None:
+    """Refuse a field, in scikit-learn's words, unless all is well with it."""
+    if not ok:
+        value = getattr(owner, name)
+        raise parameter_error(name, type(owner).__name__, expected, value)
+
+
+def require_value(owner: Any, name: str, ok: bool, expected: str) -> None:
+    """Refuse what is neither a good number, nor a schedule, nor a tensor.
+
+    What a schedule gives is judged where it is used. A tensor is not judged, as to
+    look into one makes the host wait for its device.
+    """
+    value = getattr(owner, name)
+    require(owner, name, ok or callable(value) or isinstance(value, Tensor), expected)
 
 
 def at_epoch(
@@ -99,8 +116,9 @@ class Ramp:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        ok = is_count(self.n_epochs, 0)
-        require_field(self, "n_epochs", ok, "an int of at least 0")
+        ok = is_number(self.end) or isinstance(self.end, Tensor)
+        require(self, "end", ok, "a number")
+        require(self, "n_epochs", is_count(self.n_epochs, 0), "an int of at least 0")
 
     def __call__(self, epoch: int) -> float:
         """Value in epoch ``epoch`` (the first is 0)."""

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from .._blocks import choose_even, choose_weighted
-from .._words import AT_LEAST_0, IN_UNIT, is_count, is_number, is_share, require_field
-from ._base import Value, at_epoch
+from .._words import AT_LEAST_0, IN_UNIT, is_count, is_number, is_share
+from ._base import Value, at_epoch, require, require_value
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Trim:
         """Refuse impossible values."""
         e: Any = self.epsilon
         r: Any = self.reach
-        require_field(self, "epsilon", is_number(e) and 0 <= e < 1, IN_UNIT)
-        ok = is_number(r) and r >= 1
-        require_field(self, "reach", ok, "None or a number of at least 1")
+        require_value(self, "epsilon", is_number(e) and 0 <= e < 1, IN_UNIT)
+        ok = r is None or isinstance(r, Tensor) or (is_number(r) and r >= 1)
+        require(self, "reach", ok, "None or a number of at least 1")
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the kept part of each weight."""
@@ -150,7 +150,7 @@ class MedianOfMeans:
             value = getattr(self, name)
             share = is_share(value) and 0 < value <= 1
             expected = "an int of at least 1 or a float in the range (0, 1]"
-            require_field(self, name, share or is_count(value), expected)
+            require(self, name, share or is_count(value), expected)
 
     by_order = True  # rows that all fit one batch must be shuffled
     sparse = True  # few rows keep weight
@@ -198,9 +198,12 @@ class NearMedian:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        for name in ("factor", "floor"):
-            value = getattr(self, name)
-            require_field(self, name, is_number(value) and value >= 0, AT_LEAST_0)
+        factor: Any = self.factor
+        require_value(self, "factor", is_number(factor) and factor >= 0, AT_LEAST_0)
+        ok = isinstance(self.floor, Tensor) or (
+            is_number(self.floor) and self.floor >= 0
+        )
+        require(self, "floor", ok, "a number of at least 0")
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the weights with rows of larger scores set to zero."""
@@ -266,9 +269,10 @@ class SelfPaced:
     threshold: Value
 
     def __post_init__(self) -> None:
-        """Refuse what no score can be compared with."""
+        """Refuse what no score can be compared with; scores may be negative."""
         t: Any = self.threshold
-        require_field(self, "threshold", is_number(t) and t == t, "a number")
+        words = "a number, a schedule or a tensor"
+        require_value(self, "threshold", is_number(t) and t == t, words)
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the weights with rows at or above the threshold set to zero."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from .._words import is_count, parameter_error, require_field
-from ._base import Rule
+from .._words import is_count, parameter_error
+from ._base import Rule, require
 
 
 def _require_members(owner: Any, name: str, *rules: Rule) -> None:
-    """Refuse rules that go on from their own last weights.
+    """Refuse what is no rule, and rules that go on from their own last weights.
 
     Another rule's weights are not theirs: all that they found before would be lost.
     """
     for rule in rules:
+        if isinstance(rule, type) or not callable(rule):  # a class makes rules
+            raise parameter_error(name, type(owner).__name__, "made of rules", rule)
         if getattr(rule, "updates", False):
             expected = "rules that judge afresh (updates need a step of their own)"
             raise parameter_error(name, type(owner).__name__, expected, rule)
@@ -45,8 +48,8 @@ class Exchange:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        ok = is_count(self.group_size)
-        require_field(self, "group_size", ok, "None or an int of at least 1")
+        ok = self.group_size is None or is_count(self.group_size)
+        require(self, "group_size", ok, "None or an int of at least 1")
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the weights, moved by one along the network axis."""
@@ -85,8 +88,7 @@ class Phases:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        ok = is_count(self.n_epochs, 0)
-        require_field(self, "n_epochs", ok, "an int of at least 0")
+        require(self, "n_epochs", is_count(self.n_epochs, 0), "an int of at least 0")
         _require_members(self, "first", self.first)
         _require_members(self, "then", self.then)
 
@@ -108,7 +110,7 @@ class Chain:
     Parameters
     ----------
     rules : tuple of Rule
-        In the order in which they are applied. All see the same scores.
+        In the order in which they are applied, at least one. All see the same scores.
 
     Examples
     --------
@@ -123,6 +125,8 @@ class Chain:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
+        ok = isinstance(self.rules, Sequence) and len(self.rules) > 0
+        require(self, "rules", ok, "a tuple of at least one rule")
         _require_members(self, "rules", *self.rules)
 
     @property
@@ -144,7 +148,7 @@ def chain(*rules: Rule) -> Chain:
     Parameters
     ----------
     *rules : Rule
-        In the order in which they are applied.
+        In the order in which they are applied, at least one.
 
     Returns
     -------

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .._words import AT_LEAST_0, is_count, is_number, require_field
-from ._base import Value, at_epoch
+from .._words import AT_LEAST_0, is_count, is_number
+from ._base import Value, at_epoch, require, require_value
 
 _TINY = 1e-30
 _APART = 1e-3  # of the spread of all scores, between the means of two groups
@@ -42,7 +42,7 @@ class Cap:
         """Refuse impossible values."""
         c: Any = self.limit
         words = "a positive number, a schedule or a tensor"
-        require_field(self, "limit", is_number(c) and c > 0, words)
+        require_value(self, "limit", is_number(c) and c > 0, words)
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the shrunken weights."""
@@ -94,9 +94,10 @@ class MultiplicativeWeights:
         e: Any = self.eta
         m: Any = self.max_weight
         ok = is_number(e) and 0 <= e < float("inf")
-        require_field(self, "eta", ok, AT_LEAST_0)
+        require_value(self, "eta", ok, AT_LEAST_0)
+        ok = m is None or (is_number(m) and m >= 1)
         words = "None, a number of at least 1, a schedule or a tensor"
-        require_field(self, "max_weight", is_number(m) and m >= 1, words)
+        require_value(self, "max_weight", ok, words)
 
     def __call__(
         self, scores: Tensor, weights: Tensor, *, epoch: int, own: Tensor | None = None
@@ -175,10 +176,8 @@ class LossMixture:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        require_field(
-            self, "warm_up", is_count(self.warm_up, 0), "an int of at least 0"
-        )
-        require_field(self, "n_iter", is_count(self.n_iter), "an int of at least 1")
+        require(self, "warm_up", is_count(self.warm_up, 0), "an int of at least 0")
+        require(self, "n_iter", is_count(self.n_iter), "an int of at least 1")
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return what is left of each weight."""
