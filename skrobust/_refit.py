@@ -69,6 +69,9 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
     max_rejected : float, default=0.5
         Largest share of the weight to reject, in [0, 1). The scale is that of a
         median, so more than half of wrong rows cannot be told from right ones.
+    n_jobs : int, default=None
+        Number of folds to fit the first stage on in parallel. ``None`` means 1 unless
+        in a ``joblib.parallel_backend`` context. ``-1`` means using all processors.
     random_state : int, RandomState instance or None, default=None
         Seed of the folds. An int, or one drawn from the instance, is also given to
         each ``random_state`` of the stages; None leaves theirs.
@@ -127,6 +130,7 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
         cv=3,
         threshold="auto",
         max_rejected=0.5,
+        n_jobs=None,
         random_state=None,
     ):
         keep(self, locals())
@@ -215,6 +219,9 @@ class RejectRefitClassifier(ClassifierMixin, TwoStage):
         ``outlier_score_`` from which a row is rejected; 'auto' is 0.5.
     max_rejected : float, default=0.5
         Largest share of the weight of a class to reject, in [0, 1).
+    n_jobs : int, default=None
+        Number of folds to fit the first stage on in parallel. ``None`` means 1 unless
+        in a ``joblib.parallel_backend`` context. ``-1`` means using all processors.
     random_state : int, RandomState instance or None, default=None
         Seed of the folds. An int, or one drawn from the instance, is also given to
         each ``random_state`` of the stages; None leaves theirs.
@@ -271,6 +278,7 @@ class RejectRefitClassifier(ClassifierMixin, TwoStage):
         cv=3,
         threshold="auto",
         max_rejected=0.5,
+        n_jobs=None,
         random_state=None,
     ):
         keep(self, locals())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from copy import copy
 from numbers import Integral
 from typing import Any
 
@@ -21,6 +22,7 @@ from sklearn.utils.metadata_routing import (
     MethodMapping,
     process_routing,
 )
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
 from . import _border, _rejection
@@ -118,18 +120,12 @@ class TwoStage(CallbackSupportMixin, BaseEstimator):
         params = self._route(given, fit_params)
         numbers, kinds, about = self._learn_targets(y, weights)
         splits = self._splits(X, y, (numbers, kinds, weights), params)
-        context = self._init_callback_context(max_subtasks=len(splits) + 2)
+        context = self._init_callback_context(max_subtasks=3)
         told = {"estimator": self, "X": X, "y": y, "metadata": given}
         context.call_on_fit_task_begin(**told)
         first, final = self._stages()
-        models, opinions = [], []
-        for inner, outer in splits:
-            task = context.subcontext(task_name="cross-fit")
-            model = self._train(task, first, X, y, inner, params.estimator.fit)
-            part = _safe_indexing(X, outer)
-            opinion = self._opinion(model, part, about)
-            opinions.append(_rejection.alike(opinion, part))
-            models.append(model)
+        its = {"X": X, "y": y, "params": params.estimator.fit, "about": about}
+        models, opinions = self._cross_fit(context, splits, stage=first, **its)
         scores, rejected = np.zeros(len(y)), np.zeros(len(y), dtype=bool)
         threshold, (seen, opinion) = np.inf, _averaged(splits, opinions, weights)
         if len(seen):
@@ -162,6 +158,33 @@ class TwoStage(CallbackSupportMixin, BaseEstimator):
         vars(self).update(found)
         context.call_on_fit_task_end(**told, reconstruction_attributes=lambda: found)
 
+    def _cross_fit(
+        self, context: Any, splits: Any, **its: Any
+    ) -> tuple[list[Any], list[Array]]:
+        """Return the model of each fold, and what it says of the rows held out."""
+        n = len(splits)
+        folds = context.subcontext(
+            task_name="cross-fit", max_subtasks=n, sequential_subtasks=False
+        )
+        folds.call_on_fit_task_begin(estimator=self, X=its["X"], y=its["y"])
+        # all before the first is sent away: it brings the tree of tasks along
+        tasks = [folds.subcontext(task_name="fold", task_id=k) for k in range(n)]
+        sent = copy(self)
+        sent.cv = n  # splits are made, and other processes could take no generator
+        found = Parallel(n_jobs=self.n_jobs)(
+            delayed(sent._fit_fold)(task, *split, **its)
+            for task, split in zip(tasks, splits, strict=True)
+        )
+        folds.call_on_fit_task_end(estimator=self, X=its["X"], y=its["y"])
+        return [model for model, _ in found], [opinion for _, opinion in found]
+
+    def _fit_fold(
+        self, task: Any, inner: Array, outer: Array, *, X: Any, about: Any, **its: Any
+    ) -> tuple[Any, Array]:
+        model = self._train(task, X=X, rows=inner, **its)
+        part = _safe_indexing(X, outer)
+        return model, _rejection.alike(self._opinion(model, part, about), part)
+
     def _train(
         self, task: Any, stage: Any, X: Any, y: Array, rows: Array, params: Any
     ) -> Any:
@@ -193,6 +216,8 @@ class TwoStage(CallbackSupportMixin, BaseEstimator):
         if self.threshold != "auto":
             ok = is_number(self.threshold) and self.threshold >= 0
             require(self, "threshold", ok, "'auto' or a float in the range [0, inf)")
+        ok = self.n_jobs is None or isinstance(self.n_jobs, Integral)
+        require(self, "n_jobs", ok, "an instance of 'int' or None")
         if isinstance(self.cv, Integral):
             ok = not isinstance(self.cv, bool) and self.cv >= 2
             require(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import joblib
 import numpy as np
 import pytest
 import sklearn
@@ -456,6 +457,29 @@ def test_callbacks_hear_of_both_stages_and_of_the_epochs_inside():
     assert listener.begun[0][0] == "RejectRefitRegressor"
 
 
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_folds_may_be_fitted_in_parallel_to_the_same_bits(backend):
+    X, y = lines(60, wrong=10)
+    w = np.arange(60) % 3
+    model = RejectRefitRegressor(NetRegressor(**SMALL), random_state=0)
+    serial = clone(model).set_params(cv=KFold(2).split(X)).fit(X, y, sample_weight=w)
+    with joblib.parallel_backend(backend):
+        model.set_params(cv=KFold(2).split(X), n_jobs=2).fit(X, y, sample_weight=w)
+    np.testing.assert_array_equal(model.outlier_score_, serial.outlier_score_)
+    np.testing.assert_array_equal(model.predict(X), serial.predict(X))
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_monitors_hear_of_every_fold_wherever_it_is_fitted(n_jobs):
+    callback = pytest.importorskip("sklearn.callback")
+    X, y = lines(40)
+    monitor = callback.ScoringMonitor(scoring="r2")
+    first = NetRegressor(**SMALL).set_callbacks(monitor)
+    RejectRefitRegressor(first, LinearRegression(), cv=2, n_jobs=n_jobs).fit(X, y)
+    epochs = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+    assert len(epochs) == 2 * SMALL["max_iter"]
+
+
 def test_monitors_score_the_fitted_estimator():
     callback = pytest.importorskip("sklearn.callback")
     X, y = lines(40)
@@ -687,6 +711,7 @@ def test_a_class_of_one_row_is_kept():
         {"max_rejected": 1.0},
         {"max_rejected": -0.1},
         {"cv": 1},
+        {"n_jobs": 1.5},
     ],
 )
 @both
