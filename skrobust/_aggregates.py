@@ -50,6 +50,7 @@ def trimmed_mean(values: Any, trim: float = 0.4, sample_weight: Any = None) -> f
         expected = "a float in the range [0, 1)"
         raise parameter_error("trim", "trimmed_mean", expected, trim)
     values, mass = _check_values(values, sample_weight)
+    mass = _near_one(mass)
     order = np.argsort(values, kind="stable")
     values, mass = values[order], mass[order]
     total = mass.sum()
@@ -159,11 +160,16 @@ def _cut_into_pieces(
     """
     whole = (mass == np.floor(mass)).all()
     values, group = np.unique(values, return_inverse=True)
-    total = mass.sum()
-    n_rows = int(min(total if whole else len(mass), _MAX_PIECES))
-    mass = np.bincount(group, weights=mass)
-    count = np.ceil(mass * (n_rows / total) - 1e-6).astype(np.intp).clip(1)
+    with np.errstate(over="ignore"):  # more than enough is enough
+        n_rows = int(min(mass.sum() if whole else len(mass), _MAX_PIECES))
+    mass = np.bincount(group, weights=_near_one(mass))
+    count = np.ceil(mass * (n_rows / mass.sum()) - 1e-6).astype(np.intp).clip(1)
     return np.repeat(values, count), np.repeat(mass / count, count), n_rows
+
+
+def _near_one(mass: np.ndarray) -> np.ndarray:
+    """Scale weights, by a power of two and so exactly, to sums that are numbers."""
+    return np.ldexp(mass, -np.frexp(mass.max())[1])
 
 
 def _check_values(values: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarray]:

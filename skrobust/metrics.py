@@ -183,15 +183,15 @@ def make_robust_scorer(
 
     Parameters
     ----------
-    loss : {'log_loss', 'zero_one', 'squared_error', 'absolute_error'}, \
-            default='zero_one'
+    loss : {'log_loss', 'zero_one', 'accuracy', 'squared_error', \
+            'absolute_error'}, default='zero_one'
         Loss of a row. 'log_loss' needs `predict_proba`; the classes are those of the
-        estimator, so a fold may lack some. 'zero_one' scores the accuracy, which
-        wrong labels lower for all candidates alike; log losses punish a confident
-        and right answer to a wrong label, and so favour timid models. With
-        'median_of_means' and the default blocks of two rows the log loss is spoiled by
-        more than a quarter of wrong labels: on digits with 30 % pairflip or 40 %
-        symmetric noise it chose ``epsilon=0``.
+        estimator, so a fold may lack some. 'zero_one', also called 'accuracy', scores
+        the accuracy, which wrong labels lower for all candidates alike; log losses
+        punish a confident and right answer to a wrong label, and so favour timid
+        models. With 'median_of_means' and the default blocks of two rows the log loss
+        is spoiled by more than a quarter of wrong labels: on digits with 30 % pairflip
+        or 40 % symmetric noise it chose ``epsilon=0``.
     aggregate : {'trimmed_mean', 'median_of_means'}, default='median_of_means'
         What to put in place of the mean of the losses.
     trim : float, default=0.4
@@ -225,9 +225,11 @@ def make_robust_scorer(
     """
     for name, position, value in (("aggregate", 0, aggregate), ("loss", 1, loss)):
         options = sorted({key[position] for key in _SCORES})
-        if value not in options:
+        options = ["accuracy", *options] if name == "loss" else options
+        if not isinstance(value, str) or value not in options:
             expected = f"a str among {options}"
             raise parameter_error(name, "make_robust_scorer", expected, value)
+    loss = "zero_one" if loss == "accuracy" else loss
     score = _SCORES[aggregate, loss]
     settings: dict[str, Any] = {"trim": trim}
     if aggregate == "median_of_means":
@@ -279,7 +281,7 @@ def get_robust_scorer(name: str) -> Score:
     >>> from skrobust.metrics import get_robust_scorer
     >>> scorer = get_robust_scorer("neg_trimmed_squared_error")
     """
-    if name not in ROBUST_SCORERS:
+    if not isinstance(name, str) or name not in ROBUST_SCORERS:
         expected = f"a str among {sorted(ROBUST_SCORERS)}"
         raise parameter_error("name", "get_robust_scorer", expected, name)
     return copy.deepcopy(ROBUST_SCORERS[name])

@@ -148,6 +148,19 @@ def test_bad_weights(aggregate, settings):
         aggregate([], **settings)
 
 
+@aggregates
+@pytest.mark.parametrize("one, other", [(2.0**1023, 2.0**900), (2.0**-1010, 2.0**-90)])
+def test_weights_may_be_as_large_or_small_as_numbers_get(
+    aggregate, settings, one, other
+):
+    weight = np.random.RandomState(1).uniform(0.1, 1, size=60)
+    x = samples()["normal"]
+    first, second = (
+        aggregate(x, sample_weight=weight * unit, **settings) for unit in (one, other)
+    )
+    assert first == second
+
+
 # Laws of each.
 
 
@@ -574,3 +587,25 @@ def test_predictions_that_are_no_numbers_are_refused(score):
     with pytest.raises(ValueError, match="y_pred contains NaN"):
         score(y, np.where(y < 3, np.nan, y))
     assert score(y, np.where(y < 3, np.inf, y)) >= 0  # only a bad one
+
+
+@pytest.mark.parametrize("aggregate", ["trimmed_mean", "median_of_means"])
+def test_the_accuracy_goes_by_both_of_its_names(aggregate):
+    X, y = make_classification(80, flip_y=0.3, random_state=0)
+    model = LogisticRegression().fit(X, y)
+    scores = [
+        make_robust_scorer(loss, aggregate)(model, X, y)
+        for loss in ("zero_one", "accuracy")
+    ]
+    assert scores[0] == scores[1] > 0
+
+
+@pytest.mark.parametrize("bad", [None, 3, ["zero_one"], np.array(["zero_one", "b"])])
+def test_names_that_are_no_names_are_refused_by_name(bad):
+    for call, name in [
+        (lambda: make_robust_scorer(bad), "loss"),
+        (lambda: make_robust_scorer("zero_one", bad), "aggregate"),
+        (lambda: get_robust_scorer(bad), "name"),
+    ]:
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of"):
+            call()
