@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+from ._params import SOLVERS
 from ._words import filled_doc
 
 
@@ -24,9 +25,24 @@ def documented(cls: type) -> type:
             text = text.replace(f"{name} : {kinds}", f"{name} : {more}")
         rule = f"    'auto' is {counts[name]}." if name in counts else ""
         shared[part] = text.replace(f"    {{{name}_rule}}\n", rule and f"{rule}\n")
+    solvers = getattr(cls, "_solvers", SOLVERS)
+    rule = "".join(SOLVER_DOCS.get(name, "") for name in solvers)
+    text = shared["training_parameters"].replace("    {solver_rule}\n", rule)
+    names = ", ".join(map(repr, solvers))
+    shared["training_parameters"] = text.replace("{solvers}", f"{{{names}}}")
     cls.__doc__ = filled_doc(cls, {**shared, **values})
     return cls
 
+
+# of solvers that not every network has
+SOLVER_DOCS = {
+    "lstsq": """\
+    'lstsq' solves weighted least squares in closed form in every epoch. It is
+    for a linear model, ``hidden_layer_sizes=()``, with squared errors, and does
+    not use the parameters of gradient steps and penalties. The paper halves the
+    squared error: its step size is twice `eta`.
+"""
+}
 
 SHARED_DOCS = {
     "network_parameters": """
@@ -100,9 +116,9 @@ feature_names_in_ : ndarray of shape (`n_features_in_`,)
     "layer_parameters": """
 hidden_layer_sizes : array-like of int or int, default={hidden_layer_sizes}
     Units of each hidden layer of the default network.
-activation : {'relu', 'tanh', 'logistic', 'leaky_relu', 'identity'}, \
-        default={activation}
-    Activation of the hidden layers; 'leaky_relu' has slope 0.1.""",
+activation : str, default={activation}
+    Activation of the hidden layers: 'relu', 'tanh', 'logistic', 'leaky_relu' (of
+    slope 0.1) or 'identity'.""",
     "network_parameter": """
 network : callable, default=None
     Factory of your own network, instead of the default one: a class or function
@@ -113,8 +129,9 @@ network : callable, default=None
     "training_parameters": """
 dropout : float, default={dropout}
     Share of hidden units silenced in each training step, in [0, 1).
-solver : {'adam', 'sgd'}, default='adam'
+solver : {solvers}, default={solver}
     Optimizer.
+    {solver_rule}
 alpha : float, default={alpha}
     Strength of the L2 penalty, ``alpha / 2 * |weights|^2`` divided by the weight of
     a batch, as in `sklearn.neural_network.MLPClassifier`.

@@ -265,10 +265,6 @@ class MRRegressor(_MR, RegressorBase):
     criterion : str, Loss or callable, default='squared_error'
         The loss of scaled targets, see `skrobust.criteria.as_loss`.
     {network_parameters}
-        'lstsq' solves weighted least squares in closed form in every epoch. It is
-        for a linear model, ``hidden_layer_sizes=()``, with squared errors, and does
-        not use the parameters of gradient steps and penalties. The paper halves the
-        squared error: its step size is twice `eta`.
     {stopping_parameters}
     {border_parameters}
 
