@@ -17,7 +17,7 @@ from ..criteria import Loss
 class Context:
     """What a step may know of the training run.
 
-    Attributes
+    Parameters
     ----------
     loss : Loss
         The loss that is descended.
@@ -25,10 +25,10 @@ class Context:
         Counted from 0.
     generator : torch.Generator
         For random draws, on the device of the batch.
-    comm : Alone
+    comm : Alone, default=Alone()
         The other processes, if this one works with any.
-    lengths : list of Tensor or None
-        Where a list, each step adds how far it moved the parameters.
+    lengths : list of Tensor, default=None
+        Where given, each step adds how far it moved the parameters.
     """
 
     loss: Loss

@@ -184,6 +184,19 @@ class ReweightByLabel(Reweight):
     spared rows' scores, so it is for rules that keep the lowest ones, as `rules.Trim`.
     Weights of all rows (``every``) are set by the rule alone.
 
+    Parameters
+    ----------
+    rule : Rule
+        One that keeps the lowest scores, for instance `rules.Trim`.
+    score : Score, default=None
+        For instance `criteria.LossLayer`; None: the loss that is descended.
+    renormalize : bool, default=True
+        Whether the loss is averaged with the new weights or still divided by the mass
+        before the rule, as in `Reweight`.
+    every : float, default=None
+        Epochs between two judgements of all rows, as in `Reweight`; with it no row is
+        spared. None: judge each batch.
+
     Examples
     --------
     >>> from skrobust import NetClassifier
