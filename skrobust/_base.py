@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import validate_data
 
 from . import _border
@@ -26,6 +28,14 @@ from ._words import DOC_LINK
 from .steps import Context, Reweight
 
 Array = NDArray[Any]
+
+# what a fit says of its rows
+_OF_ROWS = (
+    "validation_scores_",
+    "best_validation_score_",
+    "sample_weight_",
+    "inlier_mask_",
+)
 
 
 class NetBase(HoldOut, FittedNet):
@@ -72,8 +82,8 @@ class NetBase(HoldOut, FittedNet):
         context = Context(self._loss(), progress.n_epochs, progress.stack.generator)
         context.lengths = [] if self._by_change() else None
         size, n_parts = self._batches(X, target, w)
-        n_epochs = self._epochs(X, target, size)
         n_batches = n_parts or -(-len(X) // size)
+        n_epochs = self._epochs(X, target, n_batches)
         recipe = self._recipe(progress.n_epochs, n_epochs, size, n_batches)
         recipe.n_parts = n_parts
         if partial:
@@ -102,7 +112,7 @@ class NetBase(HoldOut, FittedNet):
 
     def _forget_fit(self) -> None:
         """Drop what an earlier fit said of its rows."""
-        for name in ("validation_scores_", "sample_weight_", "inlier_mask_"):
+        for name in _OF_ROWS:
             vars(self).pop(name, None)
 
     def _learned(
@@ -120,6 +130,9 @@ class NetBase(HoldOut, FittedNet):
         if verdict is not None:
             recipe = replace(recipe, steps=self._bound(verdict))
         final = posterior(self._stack, rows, recipe, context).mean(0)
+        if not final.any() and not any(progress.loss_curve):
+            nobody = "No row kept any weight in any epoch, so nothing was learned."
+            warnings.warn(nobody, ConvergenceWarning, stacklevel=4)
         return final.cpu().double().numpy()
 
     def _check_arrays(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
@@ -336,12 +349,14 @@ class NetBase(HoldOut, FittedNet):
             "_stack_design": progress.design,
             "_fitted_loss": self._loss(),
             "loss_curve_": list(progress.loss_curve),
+            "best_loss_": min(progress.loss_curve, default=np.inf),
             "n_iter_": progress.n_epochs,
         }
         if hasattr(self, "max_restarts"):
             found["n_restarts_"] = progress.n_restarts
         if progress.scores:
             found["validation_scores_"] = list(progress.scores)
+            found["best_validation_score_"] = max(progress.scores)
         return found
 
     def _so_far(

@@ -16,6 +16,8 @@ from ._turns import Team
 from .steps import Context, Reweight, Step
 
 TINY, HUGE = 1e-30, 1e30
+LARGE = 30.0  # weights up to this cannot overflow, unless networks are very deep
+FAR = 1e6  # inputs beyond this may be gross values, whose outputs do not matter
 ROWS_TOGETHER = 8192
 
 Followed = tuple[Tensor, Any, Tensor]
@@ -164,26 +166,44 @@ def train_epoch(
     Raises
     ------
     Diverged
-        If the loss or the parameters are not finite; networks and optimizer then
-        hold what they held before this epoch.
+        If the loss, the parameters or the outputs are not finite; networks and
+        optimizer then hold what they held before this epoch.
     """
     memory = [(t, t.clone()) for t in (*stack.memory(), *optimizer.memory())]
+    last: list[Batch] = []
+
+    def train(batch: Batch) -> Followed:
+        last[:] = [batch]
+        return train_batch(stack, batch, optimizer, recipe, context)
+
     total, n_batches, ahead = stack.theta.new_zeros(()), 0, iter(batches)
     together = max(1, ROWS_TOGETHER // recipe.batch_size)
     with stack.mode():
-        while done := [
-            train_batch(stack, batch, optimizer, recipe, context)
-            for batch in islice(ahead, together)
-        ]:
+        while done := [train(batch) for batch in islice(ahead, together)]:
             total, n_batches = total + _lost(done, context), n_batches + len(done)
         total = context.comm.add_up(total)
     # the one place in an epoch where the host waits for the device
     mean = float(total) / n_batches / stack.n_networks
-    if not (abs(mean) < HUGE and bool(torch.isfinite(stack.theta).all())):
+    if not (abs(mean) < HUGE and _sound(stack, last[0].x, context)):
         for tensor, before in memory:
             tensor.copy_(before)
         raise Diverged
     return mean
+
+
+def _sound(stack: Any, x: Tensor, context: Context) -> bool:
+    """Whether networks give numbers: losses know nothing of the last step.
+
+    Where weights are large the rows ``x`` (n, ...) that are not far off are tried.
+    """
+    largest = float(stack.theta.abs().amax())
+    if not LARGE < largest < HUGE:
+        return largest <= LARGE
+    with torch.no_grad(), stack.mode():
+        outputs = stack.forward(x, training=False).output
+    near = x.flatten(1).abs().amax(1) <= FAR
+    wild = ~(outputs.abs() < HUGE).flatten(2).all(-1) & near
+    return not float(context.comm.add_up(wild.any().to(stack.theta.dtype)))
 
 
 def _lost(done: list[Followed], context: Context) -> Tensor:

@@ -418,6 +418,48 @@ def test_a_diverging_fit_warns_and_keeps_finite_weights(network, dtype):
     assert np.isfinite(model.loss_curve_).all()
 
 
+@pytest.mark.parametrize(
+    "wild",
+    [
+        {"learning_rate_init": 1e3, "max_iter": 2},
+        {"learning_rate_init": 1e3, "max_iter": 5},
+        {"learning_rate_init": 1e10, "max_iter": 2},
+    ],
+)
+@pytest.mark.parametrize("kind", [NetClassifier, NetRegressor])
+def test_what_the_last_step_ruins_is_seen(kind, wild):
+    X = np.random.RandomState(0).randn(60, 3).astype(np.float32)
+    y = X[:, 0] > 0
+    layers = {"hidden_layer_sizes": (8, 8), "solver": "sgd", "random_state": 0}
+    model = kind(**layers, **wild)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y if kind is NetClassifier else X[:, 0])
+    outputs = getattr(model, "predict_proba", model.predict)(X)
+    assert np.isfinite(outputs).all()
+
+
+def test_training_on_nobody_is_said():
+    X, y = blobs()
+    nobody = NetRegressor(steps=(Reweight(Trim(0.2), first_rows_only),), **QUICK)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nobody.fit(X, X[:, 0])
+    nobody.set_params(steps=(Reweight(trust_nobody),))
+    with pytest.warns(ConvergenceWarning, match="No row kept any weight"):
+        nobody.fit(X, X[:, 0])
+
+
+def first_rows_only(stack, batch):
+    """Score rows by their place, one opinion for all networks."""
+    return torch.arange(len(batch.x)).double()[None]
+
+
+def trust_nobody(scores, weights, *, epoch):
+    """Set all weights to zero."""
+    return torch.zeros_like(scores)
+
+
 def test_a_fit_goes_on_after_divergence():
     """Neither weights nor the optimizer's memory keep what made it diverge."""
     X, y = blobs()
