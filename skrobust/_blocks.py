@@ -10,6 +10,8 @@ from torch import Tensor
 
 _LATTICE = 2.0**20  # positions are rounded to this part of a row: no slivers
 
+_MOST = 2.0**32  # rows that can be counted in parts of the lattice
+
 REPEATS = 16  # repetitions of each row, on average, beyond which blocks only grow
 
 
@@ -135,8 +137,14 @@ def cut_evenly(weights: Tensor, n_parts: int) -> list[tuple[Tensor, Tensor]]:
 
 def count_rows(weights: Tensor) -> int:
     """Count n rows of positive weight: weights that are whole numbers count rows."""
-    whole = bool((weights == weights.round()).all())
-    return int(weights.double().sum()) if whole else len(weights)
+    w = weights.double()
+    return int(w.sum()) if bool(_count_rows(w)) else len(weights)
+
+
+def _count_rows(w: Tensor) -> Tensor:
+    """Whether weights (..., n) are numbers of rows, (..., 1): whole, and no giants."""
+    whole = (w == w.round()).all(-1, keepdim=True)
+    return whole & (w.sum(-1, keepdim=True) <= _MOST)
 
 
 def _in_rows(w: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,9 +152,8 @@ def _in_rows(w: Tensor) -> tuple[Tensor, Tensor]:
 
     Weights that are whole numbers count rows, of others the mean is one row.
     """
-    whole = (w == w.round()).all(-1, keepdim=True)
     mean = w.sum(-1, keepdim=True) / (w > 0).sum(-1, keepdim=True)
-    unit = torch.where(whole, 1.0, mean)
+    unit = torch.where(_count_rows(w), 1.0, mean)
     return ((w / unit).cumsum(-1) * _LATTICE).round() / _LATTICE, unit
 
 

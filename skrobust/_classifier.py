@@ -141,22 +141,22 @@ class ClassifierBase(ClassifierMixin, NetBase):
 
     def _drawn(self, rows: Array, target: Any) -> Array:
         """Hold out the same fraction of every class, as far as it goes."""
-        n, codes = len(rows), target[rows]
-        by_class = rows[np.argsort(codes, kind="stable")]
-        n_out = max(1, round(self.validation_fraction * n))
-        outer = by_class[((np.arange(n_out) + 0.5) * n / n_out).astype(int)]
+        counts = np.bincount(target[rows])
         # the only row of a class is for training
-        left = np.bincount(codes) - np.bincount(
-            target[outer], minlength=codes.max() + 1
-        )
-        _, first = np.unique(target[outer], return_index=True)
-        outer = np.delete(outer, first[left[target[outer[first]]] == 0])
-        if len(outer) == 0:
+        several = rows[counts[target[rows]] > 1]
+        n = len(several)
+        if n == 0:
             raise ValueError(
                 "early_stopping needs at least 2 samples of a class, got n_samples = "
-                f"{n} of {len(first)} classes or more. Give X_val and y_val instead."
+                f"{len(rows)} of {(counts > 0).sum()} classes. Give X_val and y_val "
+                "instead."
             )
-        return outer
+        by_class = several[np.argsort(target[several], kind="stable")]
+        n_out = min(max(1, round(self.validation_fraction * len(rows))), n)
+        outer = by_class[((np.arange(n_out) + 0.5) * n / n_out).astype(int)]
+        left = counts - np.bincount(target[outer], minlength=len(counts))
+        _, first = np.unique(target[outer], return_index=True)
+        return np.delete(outer, first[left[target[outer[first]]] == 0])
 
     def _score_outputs(self, outputs: Array, target: Array, weights: Array) -> float:
         right = outputs.mean(0).argmax(1) == target

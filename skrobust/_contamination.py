@@ -17,6 +17,7 @@ Array = NDArray[Any]
 
 EPSILON = 0.1  # what training leaves out where nothing is known of contamination
 REPEATS = 16  # repetitions of each row, on average, beyond which rows are not split
+KEYS = 2**20  # rows in all that are always drawn one by one
 ROUNDING = {8: 1e-9, 4: 1e-5}  # by bytes of a number: what may be mere rounding
 
 
@@ -35,7 +36,7 @@ def in_rows(weights: Array) -> Array:
     return weights / weights[weights > 0].mean()
 
 
-def repeats(weights: Array) -> NDArray[np.int64]:
+def repeats(weights: Array, most: int = 0) -> NDArray[np.int64]:
     """Say how often each row is given.
 
     Weights that are whole numbers say so, up to 16 times on average; of others each
@@ -44,10 +45,12 @@ def repeats(weights: Array) -> NDArray[np.int64]:
     Parameters
     ----------
     weights : ndarray of shape (n,), non-negative
+    most : int
+        Rows in all that whole numbers may always stand for.
     """
     there = (weights > 0).astype(np.int64)
     whole = (weights == np.round(weights)).all()
-    if whole and weights.sum() <= REPEATS * there.sum():
+    if whole and weights.sum() <= max(REPEATS * there.sum(), most):
         return weights.astype(np.int64)
     return there
 
@@ -86,10 +89,10 @@ def threshold(
     at = min(np.searchsorted(mass, cut * hair, side="right"), len(ranked) - 1)
     here = ranked[at]
     # a count is exact however near scores are, unless they are equal
-    lower = ranked[ranked < here - _slack(here, scores, weights, ROUNDING[8])]
+    lower = ranked[ranked < _below(here, _slack(here, scores, weights, ROUNDING[8]))]
     if len(lower):  # the middle of the gap, which rounding hardly ever crosses
-        return float((here + lower[-1]) / 2)
-    return float(here - _slack(here, scores, weights, rounding))
+        return float(here / 2 + lower[-1] / 2)
+    return _below(here, _slack(here, scores, weights, rounding))
 
 
 def automatic_threshold(
@@ -109,7 +112,13 @@ def automatic_threshold(
     column = scores[:, None]
     center = weighted_quantile(column, [0.5], weights)
     spread = robust_spread(np.abs(column - center), weights)
-    return float((center - np.maximum(3 * spread, rounding * np.abs(center)))[0, 0])
+    return _below(center[0, 0], max(3 * spread.item(), rounding * abs(center.item())))
+
+
+def _below(value: float, slack: float) -> float:
+    """Subtract, but stay finite: scores may be the lowest number there is."""
+    lowest = float(np.finfo(np.float64).min)
+    return lowest if value < lowest + slack else float(value - slack)
 
 
 def held_out(X: Array, weights: Array, fraction: float) -> Array:
@@ -135,7 +144,7 @@ def held_out(X: Array, weights: Array, fraction: float) -> Array:
     if fraction == 0:
         return np.zeros(len(X))
     rows = X.reshape(len(X), -1).astype(np.float64, copy=False)
-    counts = repeats(weights)
+    counts = repeats(weights, KEYS)
     keys = row_keys(rows, np.random.RandomState(0))
     row, unit = unit_keys(keys, counts)
     chosen = np.bincount(row, unit < fraction * 2.0**64, len(X))

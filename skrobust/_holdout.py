@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from . import _border
-from ._contamination import repeats
+from ._contamination import KEYS, repeats
 from ._hooks import Hooks
 from ._keys import unit_keys
 from ._progress import Progress
@@ -53,7 +53,7 @@ class HoldOut(Hooks):
 
         The order is that of salted keys, and a row of weight two stands in it twice.
         """
-        counts = repeats(weights)
+        counts = repeats(weights, KEYS)
         salt = int(torch.randint(2**31, (), generator=order, device="cpu"))
         keys = _border.target_keys(X, target, salt).view(np.uint64)
         row, unit = unit_keys(keys, counts)

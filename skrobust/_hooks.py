@@ -60,8 +60,8 @@ class Hooks:
         """Whether gradients are clipped where ``clip_norm`` is "auto"."""
         return False
 
-    def _epochs(self, X: Array, target: Any, size: int) -> int:
-        """Largest number of epochs, in batches of this size."""
+    def _epochs(self, X: Array, target: Any, n_batches: int) -> int:
+        """Largest number of epochs, of so many batches."""
         return self.max_iter
 
     def _steps_within(self, n_epochs: int, n_batches: int) -> tuple[Any, ...]:

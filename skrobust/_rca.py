@@ -18,7 +18,7 @@ from ._contamination import repeats
 from ._detector import DetectorBase
 from ._documented import documented
 from ._ensemble import Read, mean_over_passes
-from ._hooks import Call, Fitted
+from ._hooks import Call, Fitted, count_distinct
 from ._params import is_number, keep, require, require_count, require_number
 from ._progress import Progress
 from ._scaling import BLOCK, TargetScaler
@@ -97,9 +97,9 @@ class RCAOutlierDetector(DetectorBase):
     Notes
     -----
     By default (``max_iter='auto'``) training takes as many epochs as make
-    ``0.7 * max(n_samples, 128)`` steps, at most 600, but no fewer than 10: small sets
-    are overfitted by what large sets need. It does not end earlier unless
-    ``n_iter_no_change`` is a number.
+    ``0.7 * max(n, 128)`` steps, at most 600, but no fewer than 10: small sets are
+    overfitted by what large sets need, and n counts different rows. It does not end
+    earlier unless ``n_iter_no_change`` is a number.
 
     The source's ablations are ``epsilon=0`` (RCA-SS, nothing left out), ``n_passes=0``
     (RCA-E, no ensemble) and ``n_networks=1, epsilon=0, dropout=0`` (a plain
@@ -199,13 +199,12 @@ class RCAOutlierDetector(DetectorBase):
         self._group = progress.stack.n_networks // progress.design["n_groups"]
         return progress
 
-    def _epochs(self, X: Array, target: Any, size: int) -> int:
+    def _epochs(self, X: Array, target: Any, n_batches: int) -> int:
         if self.max_iter != "auto":
             return self.max_iter
-        n_rows = len(X)
         # small sets are overfitted by as many steps as large ones need
-        steps = min(STEPS, PER_ROW * max(n_rows, 128))
-        return max(EPOCHS, round(steps / np.ceil(n_rows / size)))
+        steps = min(STEPS, PER_ROW * max(count_distinct(X, target), 128))
+        return max(EPOCHS, round(steps / n_batches))
 
     def _layers(self, n_features: int, n_outputs: int) -> tuple[int, ...]:
         encoder = super()._layers(n_features, self.code_size)

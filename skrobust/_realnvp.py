@@ -237,10 +237,9 @@ class RobustRealNVPDetector(
             return max(EPSILON, min(2 * self.contamination - EPSILON, 0.5))
         return super()._trimmed_fraction()
 
-    def _epochs(self, X: Array, target: Any, size: int) -> int:
+    def _epochs(self, X: Array, target: Any, n_batches: int) -> int:
         if self.max_iter != "auto":
             return int(self.max_iter)
-        n_batches = -(-len(X) // size)
         if n_batches * EPOCHS >= STEPS:
             return EPOCHS
         # small sets are overfitted by as many steps as large ones need

@@ -100,10 +100,9 @@ class RegressorBase(RegressorMixin, NetBase):
     def _y_options(self) -> dict[str, Any]:
         return {"multi_output": True, "y_numeric": True}
 
-    def _epochs(self, X: Array, target: Array, size: int) -> int:
+    def _epochs(self, X: Array, target: Array, n_batches: int) -> int:
         if self.max_iter != "auto":
             return int(self.max_iter)
-        n_batches = -(-len(X) // size)
         if n_batches * EPOCHS >= STEPS:
             return EPOCHS
         steps = min(STEPS, PER_ROW * count_distinct(X, target))

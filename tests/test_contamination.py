@@ -369,3 +369,11 @@ def test_outliers_among_the_calibration_rows_cost_power_not_validity():
         conformal_p_values(normal, known, weights),
         conformal_p_values(normal, np.repeat(known, weights), np.ones(weights.sum())),
     )
+
+
+def test_thresholds_of_the_lowest_numbers_are_finite():
+    lowest = -np.finfo(float).max
+    for scores in (np.full(10, lowest), np.linspace(lowest, lowest / 2, 10)):
+        for contamination in (0.0, 0.2):
+            assert np.isfinite(threshold(scores, np.ones(10), contamination))
+        assert np.isfinite(automatic_threshold(scores, np.ones(10)))

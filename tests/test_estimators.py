@@ -392,14 +392,14 @@ def test_automatic_batches_and_epochs():
         (6000, 256, None, 200),
     ]:
         assert net._batches(rows[:n], rows[:n], np.ones(n)) == (size, parts)
-        assert net._epochs(rows[:n], rows[:n], size) == epochs
+        assert net._epochs(rows[:n], rows[:n], -(-n // size)) == epochs
         assert mom._batches(rows[:n], rows[:n], np.ones(n)) == (min(n, 256), None)
     same = np.tile(rows[:300], (10, 1))
     assert net._batches(same, same, np.ones(len(same))) == (1500, 2)
-    assert net._epochs(same[:3000], same[:3000], 1500) == 500
+    assert net._epochs(same[:3000], same[:3000], 2) == 500
     few = np.tile(rows[:60], (2, 1))
-    assert net._epochs(few, few, 120) == net._epochs(few[:60], few[:60], 60) == 300
-    assert net.set_params(max_iter=7)._epochs(rows, rows, 256) == 7
+    assert net._epochs(few, few, 1) == net._epochs(few[:60], few[:60], 1) == 300
+    assert net.set_params(max_iter=7)._epochs(rows, rows, 24) == 7
 
 
 # -- few rows, gross rows --------------------------------------------------------
@@ -1053,6 +1053,50 @@ def test_early_stopping_by_a_fraction_keeps_the_best_weights(name):
     assert max(scores) - 1e-3 <= max(scores[:-4])
     assert (model.sample_weight_ == 0).sum() >= 50  # held out
     assert len(model.sample_weight_) == 200
+
+
+def test_the_only_row_of_a_class_is_for_training_and_others_are_held_out():
+    X, y = np.random.RandomState(0).randn(100, 3), np.repeat([0, 1, 2], [50, 1, 49])
+    for n, fraction in [(100, 0.01), (55, 0.1)]:
+        stopping = {"early_stopping": True, "validation_fraction": fraction}
+        model = skrobust.NetClassifier(**SMALL, **stopping).fit(X[:n], y[:n])
+        assert np.sum(model.sample_weight_ == 0) >= 1
+        assert model.sample_weight_[50] > 0
+    with pytest.raises(ValueError, match="n_samples = 3 of 3 classes"):
+        skrobust.NetClassifier(**SMALL, early_stopping=True).fit(X[:3], [0, 1, 2])
+
+
+def test_heavy_weights_are_held_out_row_by_row():
+    X, kw = np.random.RandomState(0).randn(20, 2), SMALL | {"batch_size": 1.0}
+    y, w = X[:, 0], np.full(20, 17)
+    heavy = skrobust.NetRegressor(early_stopping=True, dtype="float64", **kw)
+    repeated = clone(heavy).fit(X.repeat(17, 0), y.repeat(17))
+    heavy.fit(X, y, sample_weight=w)
+    assert_allclose(heavy.predict(X), repeated.predict(X), rtol=1e-9)
+    heavy.fit(X[:2], y[:2], sample_weight=[40, 1])
+    assert heavy.sample_weight_.sum() == 37
+
+
+def test_the_best_of_a_fit_are_those_of_its_curves():
+    X = np.random.RandomState(0).randn(50, 2)
+    model = skrobust.NetRegressor(**SMALL, early_stopping=True).fit(X, X[:, 0])
+    assert model.best_loss_ == min(model.loss_curve_)
+    assert model.best_validation_score_ == max(model.validation_scores_)
+    assert not hasattr(
+        model.set_params(early_stopping=False).fit(X, X[:, 0]), "best_validation_score_"
+    )
+
+
+@pytest.mark.parametrize("size", [0.5, 0.25])
+def test_giant_weights_are_no_numbers_of_rows(size):
+    X = np.random.RandomState(0).randn(30, 2)
+    light = skrobust.NetRegressor(**SMALL | {"batch_size": size}).fit(X, X[:, 0])
+    heavy = clone(light).fit(X, X[:, 0], sample_weight=np.full(30, 2.0**70))
+    # the penalty is divided by the mass, so it must be none to agree
+    assert np.isfinite(heavy.predict(X)).all()
+    light.set_params(alpha=0.0).fit(X, X[:, 0])
+    heavy.set_params(alpha=0.0).fit(X, X[:, 0], sample_weight=np.full(30, 2.0**70))
+    assert_allclose(heavy.predict(X), light.predict(X), rtol=1e-4, atol=1e-5)
 
 
 def test_early_stopping_keeps_buffers_with_the_weights():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
@@ -427,3 +430,42 @@ def test_an_imputer_fills_rows_of_any_shape():
     assert np.isfinite(model.score_samples(cubes)).all()
     with pytest.raises(ValueError, match="rows of shape"):
         model.score_samples(cubes[:, :, :1].repeat(3, axis=2))
+
+
+@pytest.mark.parametrize("batch_size", ["auto", 0.25])
+def test_epochs_follow_different_rows_not_how_often_they_are_given(batch_size):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    size = {} if batch_size == "auto" else {"batch_size": batch_size}
+    once = RCAOutlierDetector(random_state=0, dtype="float64", **size)
+    often = clone(once).fit(np.repeat(X, 3, 0))
+    once.fit(X, sample_weight=np.full(60, 3))
+    assert once.n_iter_ == often.n_iter_
+    assert_allclose(once.score_samples(X), often.score_samples(X), rtol=1e-6)
+
+
+def test_a_threshold_is_finite_whatever_the_scores():
+    X = np.random.default_rng(0).normal(size=(50, 3)) * 1e3
+    wild = {"solver": "sgd", "max_iter": 3, "dtype": "float32", "random_state": 0}
+    detector = RCAOutlierDetector(standardize=False, learning_rate_init=1e3, **wild)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        detector.fit(X)
+    assert np.isfinite(detector.offset_)
+    assert np.isfinite(detector.decision_function(X)).all()
+
+
+def test_images_may_be_rebuilt_as_images():
+    X = np.random.default_rng(0).normal(size=(30, 1, 4, 4)).astype(np.float32)
+
+    def images(shape, n_outputs):
+        return nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 1, 1))
+
+    def pixels(shape, n_outputs):
+        return nn.Sequential(images(shape, n_outputs), nn.Flatten())
+
+    few = {"max_iter": 2, "random_state": 0}
+    scores = [
+        NetOutlierDetector(network=network, **few).fit(X).score_samples(X)
+        for network in (images, pixels)
+    ]
+    assert_allclose(*scores, rtol=1e-6)
