@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from sklearn.utils import get_tags
 from torch import nn
 
 from ._nets import ACTIVATIONS
-from ._words import is_count, is_number, is_share, parameter_error
+from ._words import is_count, is_number, is_share, parameter_error, takes
 from .criteria import (
     BootstrapCrossEntropy,
     CrossEntropy,
@@ -115,6 +114,9 @@ def check_network(est: Any) -> None:
     ok = est.network is None or callable(est.network) or named
     names = "".join(f"{name!r}, " for name in est._named_networks)
     require(est, "network", ok, f"{names}None or a callable" if names else "a callable")
+    if callable(est.network) and not takes(est.network, "n_features", "n_outputs"):
+        expected = "a callable that takes (n_features, n_outputs)"
+        require(est, "network", False, expected)
     sizes = est.hidden_layer_sizes
     listed = isinstance(sizes, tuple | list) or len(getattr(sizes, "shape", ())) == 1
     ok = all(is_count(s) for s in (sizes if listed else (sizes,)))
@@ -160,6 +162,9 @@ def check_composition(est: Any) -> None:
     ok = isinstance(est.steps, tuple | list) and all(map(_is_step, est.steps))
     expected = "a tuple of steps: instances, not classes, and rules as Reweight(rule)"
     require(est, "steps", ok, expected)
+    if est.n_networks == 1:
+        ok = not any(getattr(step, "compares_networks", False) for step in est.steps)
+        require(est, "n_networks", ok, "2 or more for steps that compare networks")
     if not is_classifier(est):
         ok = not any(getattr(step, "for_labels", False) for step in est.steps)
         require(est, "steps", ok, "free of steps for class labels")
@@ -167,14 +172,5 @@ def check_composition(est: Any) -> None:
 
 def _is_step(value: Any) -> bool:
     """Whether a value can be called like a step, as classes and rules cannot."""
-    if not callable(value) or isinstance(value, type):
-        return False
-    try:
-        signature = inspect.signature(value)
-    except (TypeError, ValueError):  # Python cannot tell of all callables
-        return True
-    try:
-        signature.bind("stack", "batch", "context")
-    except TypeError:
-        return False
-    return True
+    is_class = isinstance(value, type)
+    return not is_class and takes(value, "stack", "batch", "context")

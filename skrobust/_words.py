@@ -44,6 +44,21 @@ def require_samples(n_samples: Any) -> None:
         raise parameter_error("n_samples", "sample", expected, n_samples)
 
 
+def takes(value: Any, *args: Any, **kwargs: Any) -> bool:
+    """Whether a value can be called with such arguments, as far as can be told."""
+    if not callable(value):
+        return False
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):  # Python cannot tell of all callables
+        return True
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
+
+
 def require_field(owner: Any, name: str, ok: bool, expected: str) -> None:
     """Refuse a field; what a schedule gives is judged where it is used."""
     value = getattr(owner, name)

@@ -12,11 +12,25 @@ from sklearn.datasets import make_classification
 from sklearn.metrics import balanced_accuracy_score
 from torch.testing import assert_close
 
-from skrobust import PRLClassifier
+from skrobust import NetRegressor, PRLClassifier
 from skrobust._batch import Batch
 from skrobust._stack import MLPStack
-from skrobust.criteria import CrossEntropy, GradientNorm, LossLayer, Prediction
-from skrobust.rules import Cap, Disagreement, Exchange, Ramp, Trim, chain
+from skrobust.criteria import (
+    CrossEntropy,
+    GradientNorm,
+    LossIncrement,
+    LossLayer,
+    Prediction,
+)
+from skrobust.rules import (
+    Cap,
+    Disagreement,
+    Exchange,
+    MedianOfMeans,
+    Ramp,
+    Trim,
+    chain,
+)
 from skrobust.steps import (
     Context,
     Jitter,
@@ -382,3 +396,36 @@ def test_jitter_moves_inputs_of_any_shape():
     moved = Jitter(0.1)(stack, batch, context).x
     assert moved.shape == cubes.shape and (moved != cubes).all()
     assert torch.equal(moved[:N], moved[N:])  # equal rows alike
+
+
+@pytest.mark.parametrize("rule", ["trim", Trim, Ramp(0.2), None])
+def test_what_is_no_rule_is_refused(rule):
+    with pytest.raises(ValueError, match="'rule' parameter of Reweight"):
+        Reweight(rule)
+
+
+@pytest.mark.parametrize("score", ["loss", LossLayer, Trim(0.2)])
+def test_what_is_no_score_is_refused(score):
+    with pytest.raises(ValueError, match="'score' parameter of Reweight"):
+        Reweight(Trim(0.2), score)
+
+
+def test_scores_have_a_number_for_each_row():
+    X = np.random.RandomState(0).randn(20, 2)
+    flat = NetRegressor((Reweight(Trim(0.2), lambda stack, batch: batch.x[:, 0]),))
+    with pytest.raises(ValueError, match=r"n_samples = 20.*gave \(20,\) instead"):
+        flat.fit(X, X[:, 0])
+
+
+@pytest.mark.parametrize("rule", [Trim(0.2), Cap(1.0), MedianOfMeans(5)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_opinion_serves_all_networks(rule, dtype):
+    X = np.random.RandomState(0).randn(40, 2)
+    step, few = Reweight(rule, LossIncrement()), {"max_iter": 2, "random_state": 0}
+    model = NetRegressor((step,), n_networks=2, dtype=dtype, **few).fit(X, X[:, 0])
+    assert np.isfinite(model.predict(X)).all()
+    with pytest.raises(ValueError, match="2 or more for steps that compare networks"):
+        model.set_params(n_networks=1).fit(X, X[:, 0])
+    alone = Reweight(Disagreement(), Prediction())
+    with pytest.raises(ValueError, match="2 or more for steps that compare networks"):
+        NetRegressor((alone,)).fit(X, X[:, 0])

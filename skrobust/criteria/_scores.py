@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -52,8 +52,12 @@ class LossIncrement(_OfLoss):
     The DeepMoM paper, equation 5.
     """
 
+    compares_networks: ClassVar[bool] = True  # networks
+
     def __call__(self, stack: Any, batch: Batch) -> Tensor:
         """Return the increments, (1, n)."""
+        if stack.n_networks < 2:
+            raise ValueError("LossIncrement compares networks, but there is only one.")
         assert self.loss is not None, "not bound to a loss"
         output, target = batch.tape(stack).output.double(), self.loss.target(batch)
         target = target.double() if isinstance(target, Tensor) else target

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -294,6 +294,8 @@ class Disagreement:
     tensor([[0., 1., 0.],
             [0., 1., 0.]])
     """
+
+    compares_networks: ClassVar[bool] = True
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the weights with rows of one mind set to zero."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .._batch import Batch
 from .._comm import Alone
-from .._words import is_number, require_field
+from .._words import is_number, parameter_error, require_field, takes
 from ..criteria import Loss, Score
 from ..rules import Rule
 from ._base import Context
@@ -58,6 +58,14 @@ class Reweight:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
+        rule, score = self.rule, self.score
+        if isinstance(rule, type) or not takes(rule, "scores", "weights", epoch=0):
+            expected = "a rule: an instance, not a class"
+            raise parameter_error("rule", "Reweight", expected, rule)
+        known = score is None or takes(score, "stack", "batch")
+        if isinstance(score, type) or not known:
+            expected = "None or a score: an instance, not a class"
+            raise parameter_error("score", "Reweight", expected, score)
         every: Any = self.every
         ok = is_number(every) and every > 0
         require_field(self, "every", ok, "None or a number in the range (0, inf)")
@@ -70,8 +78,15 @@ class Reweight:
 
     def _judged(self, scores: Tensor, batch: Batch, context: Context) -> Batch:
         weights = self.decide(scores, batch.weights, context)
+        weights = weights.to(batch.weights.dtype)  # scores may be more precise
         mass = None if self.renormalize else batch.weights.sum(-1, keepdim=True)
         return batch.reweighted(weights, mass, getattr(self.rule, "sparse", False))
+
+    @property
+    def compares_networks(self) -> bool:
+        """Whether the rule or the score compares networks with one another."""
+        parts = self.rule, self.score
+        return any(getattr(part, "compares_networks", False) for part in parts)
 
     @property
     def by_order(self) -> bool:
@@ -112,7 +127,13 @@ class Reweight:
         -------
         Tensor of shape (K, n)
         """
-        return (self.score or context.loss)(stack, batch)
+        scores = (self.score or context.loss)(stack, batch)
+        if scores.ndim != 2 or scores.shape[-1] != len(batch.x):
+            raise ValueError(
+                f"Scores must have the shape (n_networks, n_samples), where n_samples "
+                f"= {len(batch.x)}. {self.score!r} gave {tuple(scores.shape)} instead."
+            )
+        return scores
 
     def decide(
         self, scores: Tensor, weights: Tensor, context: Context, **more: Tensor
@@ -136,6 +157,8 @@ class Reweight:
             The new weights.
         """
         comm, n = context.comm, scores.shape[-1]
+        if len(scores) < len(weights):  # one opinion of all networks
+            scores = scores.expand_as(weights)
         # a row that cannot be rated is the worst of all
         scores = scores.nan_to_num(torch.inf, torch.inf, -torch.inf)
         everyone, before = comm.gather(scores), comm.gather(weights)
