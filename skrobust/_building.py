@@ -44,7 +44,11 @@ def build_stack(
     modules = build_modules(factory, design["n_networks"], seed)
     stack = ModuleStack(modules, dtype=dtype, device=device)
     example = torch.zeros((2, *shape), dtype=dtype, device=device)
-    if (out := stack.predict(example)).shape[1:] != (2, n_outputs):
+    out = stack.predict(example)
+    if out.ndim > 3 and out[0, 0].numel() == n_outputs:  # images, say, not their pixels
+        flat = [torch.nn.Sequential(m, torch.nn.Flatten()) for m in modules]
+        return ModuleStack(flat, dtype=dtype, device=device)
+    if out.shape[1:] != (2, n_outputs):
         raise ValueError(
             f"The module built by 'network' must map {tuple(example.shape)} to "
             f"{(2, n_outputs)}. It gave {tuple(out.shape[1:])} instead."
