@@ -386,7 +386,15 @@ def test_a_weight_may_be_one_number():
         {"n_components": 9},
         {"bias": [-1.0, 0.0, 0.0]},
         {"bias": [1.0]},
+        {"bias": [1.0, np.nan, 0.0]},
+        {"bias": [1.0, np.inf, 0.0]},
+        {"bias": ["a", "b", "c"]},
         {"weights": [1.0, 2.0]},
+        {"weights": np.ones((1, 3))},
+        {"weights": np.ones((3, 0))},
+        {"weights": "a"},
+        {"weights": np.diag([1.0, np.nan, 1.0])},
+        {"weights": np.diag([1.0, np.inf, 1.0])},
         {"outliers": (1.0, 2.0, 3.0)},
         {"outliers": (1.0,)},
         {"outliers": (1.0, -2.0)},
@@ -409,3 +417,29 @@ def test_a_draw_that_cannot_be_is_refused(wrong):
 def test_given_weights_say_how_many_columns_there_are():
     X, W, b, _ = make_relu_distribution(10, weights=np.eye(4)[:, :2], random_state=0)
     assert X.shape == (10, 4) and W.shape == (4, 2) and b.shape == (4,)
+
+
+def test_weights_of_another_size_than_the_rows_are_to_have_are_refused():
+    with pytest.raises(ValueError, match="The 'n_features' parameter .* 1, the rows"):
+        make_relu_distribution(10, 2, weights=np.ones((1, 2)))
+    X, W, _, _ = make_relu_distribution(10, weights=np.ones((2, 3)), random_state=0)
+    assert X.shape == (10, 2) and W.shape == (2, 3)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_covariance_is_symmetric_to_the_last_bit(solver):
+    X = make_relu_distribution(300, 6, random_state=0)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = ReLUDistributionEstimator(solver=solver).fit(X)
+    assert_array_equal(model.covariance_, model.covariance_.T)
+
+
+def test_a_fit_that_fails_leaves_the_last_one_as_it_was():
+    X = make_relu_distribution(300, 3, random_state=0)[0]
+    model = ReLUDistributionEstimator().fit(X)
+    before = model.score_samples(X)
+    for wrong in (-X[:, :2], X[:, :2] * 1e120):
+        with pytest.raises(ValueError):
+            model.fit(wrong)
+        assert_array_equal(model.score_samples(X), before)

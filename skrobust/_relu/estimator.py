@@ -15,7 +15,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from .._border import check_weights, to_numpy
+from .._border import check_weights, to_numpy, whole_or_not
 from .._words import DOC_LINK, require_samples
 from .checks import check_parameters, check_sizes
 from .fit import (
@@ -206,6 +206,18 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
         self : ReLUDistributionEstimator
             The fitted estimator.
         """
+        with whole_or_not(self):
+            fitted = self._fit(X, sample_weight)
+        if not (fitted.converged or fitted.as_asked):
+            warnings.warn(
+                f"Solver {self.solver!r} did not converge in {self.n_iter_} "
+                "iterations. Increase max_iter, or tol.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def _fit(self, X: Any, sample_weight: Any) -> Fitted:
         check_parameters(self)
         X = to_numpy(X)
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
@@ -221,14 +233,7 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
         columns = bounded(columns, typical[live])
         fitted = self._fit_columns(columns, weights[used], filled[live])
         self._store(fitted, live, constant, used)
-        if not (fitted.converged or fitted.as_asked):
-            warnings.warn(
-                f"Solver {self.solver!r} did not converge in {self.n_iter_} "
-                "iterations. Increase max_iter, or tol.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        return self
+        return fitted
 
     def _fit_columns(
         self, X: np.ndarray, weights: np.ndarray, filled: np.ndarray
@@ -258,13 +263,14 @@ class ReLUDistributionEstimator(DensityMixin, BaseEstimator):
         self.bias_[live] = fitted.mean
         self.covariance_ = np.zeros((d, d))
         scales = np.outer(fitted.scale, fitted.scale)
-        self.covariance_[grid] = fitted.correlation * scales
+        correlation = (fitted.correlation + fitted.correlation.T) / 2  # to the last bit
+        self.covariance_[grid] = correlation * scales
         # The direction of a zero row is open: call it orthogonal to the others.
         self.angles_ = np.full((d, d), 0.5 * np.pi)
         self.angles_[grid] = fitted.angles
         np.fill_diagonal(self.angles_, 0.0)
         # Not of Sigma: columns in small units would be lost in rounding.
-        values, vectors = np.linalg.eigh(fitted.correlation)
+        values, vectors = np.linalg.eigh(correlation)
         factor = vectors[:, ::-1] * np.sqrt(np.maximum(values[::-1], 0.0))
         self.weights_ = np.zeros((d, d))
         self.weights_[live, : factor.shape[1]] = fitted.scale[:, None] * factor

@@ -11,12 +11,13 @@ from sklearn.utils import check_random_state
 
 from .._words import is_count, is_number, parameter_error
 
+_N_FEATURES = 5  # the default: given weights have their say where it is left so
 Outliers = tuple[float, float] | float | np.ndarray | Callable[..., np.ndarray]
 
 
 def make_relu_distribution(
     n_samples: int = 20000,
-    n_features: int = 5,
+    n_features: int = _N_FEATURES,
     *,
     n_components: int | None = None,
     contamination: float = 0.05,
@@ -37,7 +38,7 @@ def make_relu_distribution(
     n_samples : int, default=20000
         Number of rows.
     n_features : int, default=5
-        Number of coordinates d.
+        Number of coordinates d; `weights` say it where it is left at the default.
     n_components : int or None, default=None
         Length k of the latent vector; None means d. With k < d the covariance
         ``W W^T`` is singular.
@@ -94,24 +95,18 @@ def make_relu_distribution(
     if not is_number(contamination) or not 0 <= contamination < 1:
         expected = "a float in the range [0, 1)"
         raise parameter_error("contamination", name, expected, contamination)
-    given = None if weights is None else np.array(weights, dtype=float)
-    if given is not None:  # they say how many columns there are
-        if given.ndim != 2:
-            expected = "an array of shape (n_features, n_components)"
-            raise parameter_error("weights", name, expected, weights)
-        n_features = len(given)
-        if n_components not in (None, given.shape[1]):
-            expected = f"None or {given.shape[1]}, the columns of weights"
-            raise parameter_error("n_components", name, expected, n_components)
+    if weights is not None:
+        n_features, n_components = _check_weights(weights, n_features, n_components)
     k = n_features if n_components is None else n_components
     for what, value in (("n_samples", n_samples), ("n_features", n_features)):
         if not is_count(value):
             raise parameter_error(what, name, "an int in the range [1, inf)", value)
-    if not is_count(k) or k > n_features:
+    if not is_count(k) or (weights is None and k > n_features):
         expected = f"None or an int in the range [1, {n_features}]"
         raise parameter_error("n_components", name, expected, k)
-    if bias is not None and (np.shape(bias) != (n_features,) or np.min(bias) < 0):
-        expected = f"None or {n_features} numbers of at least 0"
+    b = None if bias is None else _finite(bias)
+    if bias is not None and (b is None or b.shape != (n_features,) or b.min() < 0):
+        expected = f"None or {n_features} finite numbers of at least 0"
         raise parameter_error("bias", name, expected, bias)
     _check_outliers(outliers, n_features)
     rng = check_random_state(random_state)
@@ -131,6 +126,34 @@ def make_relu_distribution(
         replaced |= ~clean if where == "entries" else ~clean[:, None]
     X[replaced] = _draw(outliers, rng, X.shape)[replaced]
     return X, weights, bias, clean
+
+
+def _finite(values: Any) -> np.ndarray | None:
+    """Return an array of numbers, None where some are none or not finite."""
+    try:
+        array = np.array(values, dtype=float)
+    except (TypeError, ValueError):
+        return None
+    return array if np.isfinite(array).all() else None
+
+
+def _check_weights(
+    weights: Any, n_features: int, n_components: int | None
+) -> tuple[int, int]:
+    """Return the shape of given weights, which may say it instead of the sizes."""
+    name = "make_relu_distribution"
+    given = _finite(weights)
+    if given is None or given.ndim != 2 or given.size == 0:
+        expected = "an array of shape (n_features, n_components), of finite numbers"
+        raise parameter_error("weights", name, expected, weights)
+    rows, columns = given.shape
+    if n_features not in (_N_FEATURES, rows):
+        expected = f"{rows}, the rows of weights, or left out"
+        raise parameter_error("n_features", name, expected, n_features)
+    if n_components not in (None, columns):
+        expected = f"None or {columns}, the columns of weights"
+        raise parameter_error("n_components", name, expected, n_components)
+    return rows, columns
 
 
 def _check_outliers(outliers: Any, n_features: int) -> None:
