@@ -126,7 +126,7 @@ def symmetric(
     >>> int(mask.sum())
     2
     """
-    codes, classes = _encode(y)
+    codes, classes = _encode(y, "symmetric")
     rng = check_random_state(random_state)
     rows = _draw_rows(len(codes), rate, rng, "symmetric")
     _require_two_classes(classes, rows, "symmetric")
@@ -152,7 +152,7 @@ def pairflip(
     >>> pairflip([0, 1, 2, 2], 1.0)[0].tolist()
     [1, 2, 0, 0]
     """
-    codes, classes = _encode(y)
+    codes, classes = _encode(y, "pairflip")
     rng = check_random_state(random_state)
     rows = _draw_rows(len(codes), rate, rng, "pairflip")
     _require_two_classes(classes, rows, "pairflip")
@@ -198,7 +198,9 @@ def linadv(
     check_consistent_length(X, y)
     rng = check_random_state(random_state)
     rows = _draw_rows(len(y), rate, rng, "linadv")
-    y[rows] = X[rows] @ rng.normal(scale=scale, size=(X.shape[1], *y.shape[1:]))
+    wrong = rng.normal(scale=scale, size=(X.shape[1], *y.shape[1:]))
+    with np.errstate(over="ignore", invalid="ignore"):  # said below, in clearer words
+        _write(y, rows, X[rows] @ wrong, "linadv")
     return y, _mask(len(y), rows)
 
 
@@ -260,9 +262,13 @@ def uninoise(
         raise parameter_error("low", "uninoise", "a finite float", low)
     if not is_number(high) or not low < high < np.inf:
         raise parameter_error("high", "uninoise", f"a float above low={low!r}", high)
+    if not np.isfinite(float(high) - float(low)):
+        expected = f"so close to low={low!r} that their difference is finite"
+        raise parameter_error("high", "uninoise", expected, high)
     rng = check_random_state(random_state)
     rows = _draw_rows(len(y), rate, rng, "uninoise")
-    y[rows] = rng.uniform(low, high, size=(len(rows), *y.shape[1:]))
+    drawn = rng.uniform(low, high, size=(len(rows), *y.shape[1:]))
+    _write(y, rows, drawn, "uninoise")
     return y, _mask(len(y), rows)
 
 
@@ -362,8 +368,9 @@ def mixture(
     (2, 2)
     """
     y = _check_targets(y)
-    if len(corruptions) == 0:
-        expected = "a non-empty sequence of corruptions"
+    known = isinstance(corruptions, Sequence) and len(corruptions) > 0
+    if not known or not all(map(callable, corruptions)):
+        expected = "a non-empty sequence of corruptions, which are functions"
         raise parameter_error("corruptions", "mixture", expected, corruptions)
     rng = check_random_state(random_state)
     rows = _draw_rows(len(y), rate, rng, "mixture")
@@ -371,17 +378,42 @@ def mixture(
     shares = np.array_split(rows, len(corruptions))
     for corrupt, share in zip(corruptions, shares, strict=True):
         if len(share) > 0:
+            if X is None and getattr(corrupt, "func", corrupt) is linadv:
+                expected = "an array of features, as linadv is among the corruptions"
+                raise parameter_error("X", "mixture", expected, X)
             # Corrupt all rows and take the share: this works for any size of it.
             corrupted[share] = corrupt(y, 1.0, X=X, random_state=rng)[0][share]
     return corrupted, _mask(len(y), rows)
 
 
-def _encode(y: Any) -> tuple[np.ndarray, np.ndarray]:
+def _encode(y: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels as positions in their sorted classes, and the classes."""
     y = column_or_1d(y)
-    check_classification_targets(y)
+    if len(y) == 0:
+        raise ValueError(
+            "Found array with 0 sample(s) (shape=(0,)) while a minimum of 1 is required."
+        )
+    if y.dtype == object and any(map(_is_missing, y)):
+        raise ValueError("Input y contains NaN, or None in place of a label.")
+    try:
+        check_classification_targets(y)
+    except ValueError as error:
+        if "continuous" not in str(error):
+            raise
+        raise ValueError(
+            f"Unknown label type: continuous. {name} corrupts labels; regression "
+            "targets are corrupted by target_shuffle, which the papers call pairflip "
+            "too, and by other functions of this module."
+        ) from error
     classes, codes = np.unique(y, return_inverse=True)
     return codes, classes
+
+
+def _is_missing(label: Any) -> bool:
+    try:
+        return label is None or bool(label != label)
+    except TypeError:  # pandas' NA is neither equal nor unequal
+        return True
 
 
 def _require_two_classes(classes: np.ndarray, rows: np.ndarray, name: str) -> None:
@@ -393,6 +425,17 @@ def _check_targets(y: Any) -> np.ndarray:
     """Return a float copy of the targets."""
     y = check_array(y, dtype=[np.float64, np.float32], ensure_2d=False, input_name="y")
     return np.array(y)  # what check_array copies from pandas may be read-only
+
+
+def _write(y: np.ndarray, rows: np.ndarray, values: np.ndarray, name: str) -> None:
+    """Put targets into rows, or refuse them where their dtype cannot hold them."""
+    with np.errstate(over="ignore"):
+        y[rows] = values
+    if not np.isfinite(y[rows]).all():
+        raise ValueError(
+            f"{name} made targets that are too large for {y.dtype!r}. Standardise the "
+            "features and targets, or pass y as float64."
+        )
 
 
 def _draw_rows(

@@ -175,8 +175,15 @@ def test_what_is_not_labels_is_refused(f):
     np.testing.assert_array_equal(f([1, 1, 1], 0.0)[0], [1, 1, 1])
     with pytest.raises(ValueError, match="Unknown label type"):
         f([0.5, 1.25, 3.1], 0.5)
+    with pytest.raises(ValueError, match=f"{f.__name__}.* target_shuffle"):
+        f([0.5, 1.25, 3.1], 0.5)
     with pytest.raises(ValueError, match="1d array"):
         f(np.eye(3), 0.5)
+    with pytest.raises(ValueError, match="0 sample"):
+        f([], 0.5)
+    for hole in (None, np.nan, pd.NA, pd.NaT):
+        with pytest.raises(ValueError, match="y contains NaN"):
+            f(pd.Series(["a", hole, "b"], dtype=object), 1.0)
 
 
 @pytest.mark.parametrize("f", TARGETS)
@@ -192,8 +199,9 @@ def test_what_is_not_targets_is_refused(f):
 @pytest.mark.parametrize("f", [linadv, mixture])
 def test_features_are_required_and_checked(f):
     y = np.zeros(4)
-    with pytest.raises(ValueError, match="'X' parameter of linadv"):
+    with pytest.raises(ValueError, match=f"'X' parameter of {f.__name__}"):
         f(y, 0.5)
+    f(y, 0.0, **({} if f is mixture else {"X": X[:4]}))
     with pytest.raises(ValueError, match="inconsistent"):
         f(y, 0.5, X=X)
     with pytest.raises(ValueError, match="NaN"):
@@ -228,6 +236,23 @@ def test_linadv_bad_scale(scale):
         linadv(X[:, 0], 0.5, X=X, scale=scale)
 
 
+@pytest.mark.parametrize(
+    "f, settings",
+    [
+        (linadv, {"X": 1e30 * X, "scale": 1e10}),
+        (mixture, {"X": 1e30 * X, "corruptions": [partial(linadv, scale=1e10)]}),
+        (uninoise, {"low": 1e50, "high": 2e50}),
+    ],
+)
+def test_targets_never_turn_infinite(f, settings):
+    y = np.zeros(len(X))
+    assert np.isfinite(f(y, 0.5, random_state=0, **settings)[0]).all()
+    with pytest.raises(ValueError, match="too large for dtype.'float32'"):
+        f(y.astype(np.float32), 0.5, random_state=0, **settings)
+    with pytest.raises(ValueError, match="too large for dtype.'float64'"):
+        linadv(y, 0.5, X=1e300 * X, random_state=0, scale=1e10)
+
+
 def test_signflip_twice_is_nothing():
     once, mask = signflip(X, 0.5, random_state=0)
     np.testing.assert_array_equal(once[mask], -X[mask])
@@ -250,7 +275,9 @@ def test_uninoise_default_range_is_the_papers():
     assert -5 <= drawn.min() < -4.9 and 4.9 < drawn.max() <= 5
 
 
-@pytest.mark.parametrize("low, high", [(1, 1), (2, 1), (0, np.inf), (np.nan, 1)])
+@pytest.mark.parametrize(
+    "low, high", [(1, 1), (2, 1), (0, np.inf), (np.nan, 1), (-1e308, 1e308)]
+)
 def test_uninoise_bad_range(low, high):
     with pytest.raises(ValueError, match="parameter of uninoise"):
         uninoise([0.0, 1.0], 0.5, low=low, high=high)
@@ -331,8 +358,12 @@ def test_mixture_takes_any_corruption_and_needs_no_features_then():
     corrupted, mask = mixture(y, 0.4, random_state=0, corruptions=[maximum, signflip])
     assert (corrupted[mask] == 10).sum() == 2
     assert (corrupted[mask] < 0).sum() == 2
+
+
+@pytest.mark.parametrize("bad", [(), None, signflip, [3], ["signflip"], "signflip"])
+def test_what_is_no_list_of_corruptions_is_refused(bad):
     with pytest.raises(ValueError, match="'corruptions' parameter of mixture"):
-        mixture(y, 0.4, corruptions=())
+        mixture(np.arange(10.0), 0.4, corruptions=bad)
 
 
 def test_data_frames():
