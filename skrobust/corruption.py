@@ -390,15 +390,14 @@ def _encode(y: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels as positions in their sorted classes, and the classes."""
     y = column_or_1d(y)
     if len(y) == 0:
-        raise ValueError(
-            "Found array with 0 sample(s) (shape=(0,)) while a minimum of 1 is required."
-        )
+        shape = "0 sample(s) (shape=(0,))"
+        raise ValueError(f"Found array with {shape} while a minimum of 1 is required.")
     if y.dtype == object and any(map(_is_missing, y)):
         raise ValueError("Input y contains NaN, or None in place of a label.")
     try:
         check_classification_targets(y)
     except ValueError as error:
-        if "continuous" not in str(error):
+        if "type: continuous" not in str(error):
             raise
         raise ValueError(
             f"Unknown label type: continuous. {name} corrupts labels; regression "

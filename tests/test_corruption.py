@@ -177,6 +177,8 @@ def test_what_is_not_labels_is_refused(f):
         f([0.5, 1.25, 3.1], 0.5)
     with pytest.raises(ValueError, match=f"{f.__name__}.* target_shuffle"):
         f([0.5, 1.25, 3.1], 0.5)
+    with pytest.raises(ValueError, match="Unknown label type: unknown"):
+        f(pd.Series([1, "a", 2]), 0.5)
     with pytest.raises(ValueError, match="1d array"):
         f(np.eye(3), 0.5)
     with pytest.raises(ValueError, match="0 sample"):
