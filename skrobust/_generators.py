@@ -208,7 +208,7 @@ def make_spirals(
     _require_counts(name, 2, n_classes=n_classes)
     _require(
         name,
-        noise=(noise, noise == 0 or _is_positive(noise), "at least 0"),
+        noise=(noise, _is_zero(noise) or _is_positive(noise), "at least 0"),
         corruption=_among(corruption, ("labels", "inputs")),
         contamination=_share(contamination),
     )
@@ -321,13 +321,18 @@ def _is_positive(value: Any) -> bool:
     return is_number(value) and 0 < float(value) < np.inf
 
 
+def _is_zero(value: Any) -> bool:
+    return is_number(value) and float(value) == 0
+
+
 def _share(value: Any) -> Check:
-    ok = value == 0 or (_is_positive(value) and value <= 1)
+    ok = _is_zero(value) or (_is_positive(value) and value <= 1)
     return value, ok, "a float in the range [0, 1]"
 
 
 def _among(value: Any, options: Sequence[str]) -> Check:
-    return value, value in options, f"a str among {list(options)}"
+    ok = isinstance(value, str) and value in options
+    return value, ok, f"a str among {list(options)}"
 
 
 def _require_counts(owner: str, low: int, **values: Any) -> None:

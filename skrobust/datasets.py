@@ -240,7 +240,7 @@ def fetch_regression(name: str, **options: Any) -> Any:
 
 
 def _check_kind(kind: str | None, owner: str) -> None:
-    if kind is not None and kind not in KINDS:
+    if kind is not None and not (isinstance(kind, str) and kind in KINDS):
         expected = f"a str among {list(KINDS)} or None"
         raise parameter_error("kind", owner, expected, kind)
 
@@ -248,6 +248,9 @@ def _check_kind(kind: str | None, owner: str) -> None:
 def _find_kind(name: str, kind: str | None, home: Path) -> str:
     """Return the one kind in which a data set of this name is known or at hand."""
     _check_kind(kind, "fetch_dataset")
+    if not isinstance(name, str):
+        expected = "a str, the name of a data set"
+        raise parameter_error("name", "fetch_dataset", expected, name)
     found = [
         k
         for k in KINDS

@@ -136,6 +136,12 @@ def test_unknown_names(home, name):
         fetch_outlier("mine")
     with pytest.raises(ValueError, match="'kind' parameter of fetch_dataset"):
         fetch_dataset("mine", kind="toy")
+    for bad in (3, None, ["mine"], np.array(["mine", "letter"])):
+        with pytest.raises(ValueError, match="'name' parameter of fetch_dataset"):
+            fetch_dataset(bad)
+        if bad is not None:
+            with pytest.raises(ValueError, match="'kind' parameter of fetch_dataset"):
+                fetch_dataset("mine", kind=bad)
 
 
 def test_a_home_by_argument_goes_before_the_variable(home, tmp_path_factory):

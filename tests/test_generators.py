@@ -18,6 +18,7 @@ CASES = [
     (make_signs, {"n_samples": 60, "task": "regression", "shift": 2}),
     (make_signs, {"n_samples": 60, "task": "regression", "shift": 0.5}),
 ]
+MAKERS = (make_teacher_regression, make_spirals, make_signs)
 IDS = [f"{f.__name__}-{i}" for i, (f, _) in enumerate(CASES)]
 
 
@@ -151,6 +152,11 @@ def test_tiny_draws_are_finite(make, n):
         (make_spirals, {"contamination": float("nan")}),
         (make_signs, {"task": "clustering"}),
         (make_signs, {"shift": "2"}),
+        (make_signs, {"task": np.array(["a", "b"])}),
+        (make_spirals, {"noise": np.array([1, 2])}),
+        (make_spirals, {"noise": False}),
+        (make_signs, {"contamination": np.array([0.1, 0.2])}),
+        *[(f, {"contamination": b}) for f in MAKERS for b in (False, True, None)],
     ],
 )
 def test_impossible_settings_are_refused_by_name(make, options):

@@ -384,6 +384,7 @@ def test_a_weight_may_be_one_number():
         {"n_features": 0},
         {"n_components": 0},
         {"n_components": 9},
+        {"where": np.array(["rows", "entries"])},
         {"bias": [-1.0, 0.0, 0.0]},
         {"bias": [1.0]},
         {"bias": [1.0, np.nan, 0.0]},

@@ -89,7 +89,7 @@ def make_relu_distribution(
     ((100, 3), (3, 3), (3,), (100,))
     """
     name = "make_relu_distribution"
-    if where not in ("rows", "entries", "coordinate"):
+    if not isinstance(where, str) or where not in ("rows", "entries", "coordinate"):
         expected = "'rows', 'entries' or 'coordinate'"
         raise parameter_error("where", name, expected, where)
     if not is_number(contamination) or not 0 <= contamination < 1:
