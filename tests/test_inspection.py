@@ -175,6 +175,74 @@ def test_a_threshold_may_be_kept_in_an_array_of_one():
         ScoreHistogramDisplay.from_predictions(X[:, 0], threshold=[0.0, 1.0])
 
 
+def named(ax):
+    """All that is written in the legend and above the drawing."""
+    legend = ax.get_legend()
+    written = [text.get_text() for text in legend.get_texts()] if legend else []
+    return [*written, ax.get_title()]
+
+
+def named_displays(detector, flat):
+    yield TrainingCurveDisplay.from_estimator(detector, name="ours")
+    yield ScoreHistogramDisplay.from_estimator(detector, X, name="ours")
+    scores = X[:, 0]
+    yield ScoreHistogramDisplay.from_predictions(scores, name="ours")
+    yield ScoreHistogramDisplay.from_predictions(scores, outlier_mask=odd, name="ours")
+    yield KeptRowsDisplay.from_estimator(detector, X, name="ours")
+    yield KeptRowsDisplay.from_predictions(X, ~odd, name="ours")
+    yield ScoreContourDisplay.from_estimator(
+        flat, X[:, :2], grid_resolution=5, name="ours"
+    )
+    net, grid = PRLClassifier(**small), [0.0, 0.2]
+    yield SensitivityDisplay.from_estimator(
+        net, X, y_class, param_range=grid, cv=2, name="ours"
+    )
+    search = GridSearchCV(net, {"epsilon": grid}, cv=2).fit(X, y_class)
+    yield SensitivityDisplay.from_search(search, name="ours")
+
+
+def test_displays_are_named_and_may_have_another_name_in_each_drawing(detector, flat):
+    for display in named_displays(detector, flat):
+        assert display.name == "ours"
+        assert any("ours" in text for text in named(display.ax_)), display
+        other = named(display.plot(name="theirs").ax_)
+        assert any("theirs" in text for text in other), display
+        assert not any("ours" in text for text in other), display
+        assert display.name == "ours"
+        plt.close("all")
+    for display in every_display(detector, flat):
+        known = type(display) is TrainingCurveDisplay
+        assert display.name == ("NetOutlierDetector" if known else None)
+        assert not any("None" in text for text in named(display.ax_)), display
+
+
+@pytest.mark.parametrize("bins", [2.5, "auto", 0, -3, [3], [2, 1], [[1, 2]], None])
+def test_what_makes_no_bins_is_refused_by_name(bins):
+    with pytest.raises((TypeError, ValueError), match="bins"):
+        ScoreHistogramDisplay.from_predictions(X[:, 0], bins=bins)
+    assert not plt.get_fignums()
+
+
+def test_what_makes_no_contours_is_refused_by_name(flat):
+    whole = ScoreContourDisplay.from_estimator
+    for bad in (0, 1, 2.5, "many", None, [1.0], [2.0, 1.0], [0.0, np.nan]):
+        plt.close("all")
+        with pytest.raises((TypeError, ValueError), match="levels"):
+            whole(flat, X[:, :2], levels=bad)
+        display = whole(flat, X[:, :2], grid_resolution=2, levels=2)
+        with pytest.raises((TypeError, ValueError), match="levels"):
+            display.plot(levels=bad)
+        assert len(plt.get_fignums()) == 1
+    for bad in (0, 1, 2.5, "fine", None):
+        with pytest.raises((TypeError, ValueError), match="grid_resolution"):
+            whole(flat, X[:, :2], grid_resolution=bad)
+
+
+def test_a_threshold_that_is_no_number_is_refused_by_name():
+    with pytest.raises(ValueError, match="threshold must be a number, got NaN"):
+        ScoreHistogramDisplay.from_predictions(X[:, 0], threshold=np.nan)
+
+
 # -- training curve ----------------------------------------------------------------
 @pytest.mark.parametrize("Net", [PRLClassifier, PRLRegressor])
 def test_the_curve_is_the_loss_of_each_epoch(Net):

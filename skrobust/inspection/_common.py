@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
-from sklearn.utils import column_or_1d
+from sklearn.utils import check_scalar, column_or_1d
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
@@ -19,7 +20,13 @@ FAR = 1e100
 
 
 class Display:
-    """What the displays share: axes to draw on."""
+    """What the displays share: axes to draw on, and a name."""
+
+    name: str | None = None
+
+    def _called(self, name: str | None) -> str | None:
+        """Return what this drawing is to be called: that of all, unless it has one."""
+        return self.name if name is None else name
 
     def _start(self, ax: Any) -> Any:
         check_matplotlib_support(f"{type(self).__name__}.plot")
@@ -78,7 +85,25 @@ def check_threshold(threshold: Any) -> float | None:
         raise ValueError(
             f"threshold must be a single number, got shape {np.shape(threshold)}."
         )
-    return float(np.asarray(threshold).item())
+    number = float(np.asarray(threshold).item())
+    if np.isnan(number):
+        raise ValueError("threshold must be a number, got NaN.")
+    return number
+
+
+def check_cuts(cuts: Any, name: str, least: int) -> int | Array:
+    """Return a number of levels or bins, or the numbers that are given themselves."""
+    if np.ndim(cuts) == 0:
+        check_scalar(cuts, name, Integral, min_val=least)
+        return int(cuts)
+    numbers = np.asarray(cuts, dtype=float)
+    rising = numbers.ndim == 1 and len(numbers) > 1 and (np.diff(numbers) > 0).all()
+    if not rising or not np.isfinite(numbers).all():
+        raise ValueError(
+            f"{name} must be an int of at least {least}, or at least two increasing "
+            f"numbers. Got {cuts!r} instead."
+        )
+    return numbers
 
 
 def bounded(values: Any) -> Array:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array, get_tags
+from sklearn.utils import check_array, check_scalar, get_tags
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
 from ._common import (
     Display,
     bounded,
+    check_cuts,
     check_threshold,
     innermost,
     ordinary,
@@ -37,6 +39,8 @@ class ScoreContourDisplay(Display):
         Drawn as a line around what is called normal.
     labels : tuple of two str, default=("", "")
         Names of the axes.
+    name : str, default=None
+        Title of the drawing.
 
     Attributes
     ----------
@@ -63,10 +67,11 @@ class ScoreContourDisplay(Display):
         response: Array,
         threshold: float | None = None,
         labels: tuple[str, str] = ("", ""),
+        name: str | None = None,
     ):
         self.xx0, self.xx1, self.response = xx0, xx1, response
         self.threshold = check_threshold(threshold)
-        self.labels = labels
+        self.labels, self.name = labels, name
 
     @classmethod
     def from_estimator(
@@ -78,6 +83,7 @@ class ScoreContourDisplay(Display):
         margin: float = 0.1,
         levels: int | ArrayLike = 12,
         ax: Any = None,
+        name: str | None = None,
         **kwargs: Any,
     ) -> ScoreContourDisplay:
         """Draw the ``score_samples`` of a fitted estimator around the rows of X.
@@ -91,15 +97,18 @@ class ScoreContourDisplay(Display):
             Rows that the grid is to cover; they are not drawn. Missing values (NaN)
             are left out.
         grid_resolution : int, default=100
-            Points of the grid on each axis.
+            Points of the grid on each axis, at least 2.
         margin : float, default=0.1
             Room around the rows, as a part of their range; none below 0 where the
             estimator takes no negative numbers.
         levels : int or array-like, default=12
-            Number of levels, or the levels. A number is spread over the upper 90 %
-            of the grid's scores, because densities fall without end.
+            Number of levels, at least 2, or the levels in increasing order. A number
+            is spread over the upper 90 % of the grid's scores, because densities fall
+            without end.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
+        name : str, default=None
+            Title of the drawing; none if None.
         **kwargs : dict
             Passed to matplotlib's ``contourf``.
 
@@ -112,10 +121,13 @@ class ScoreContourDisplay(Display):
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If X does not have two columns, or there is no ``score_samples``.
+            If X does not have two columns, there is no ``score_samples``, or levels or
+            grid_resolution are less than 2.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
+        check_scalar(grid_resolution, "grid_resolution", Integral, min_val=2)
+        check_cuts(levels, "levels", 2)
         floats = [np.float64, np.float32]  # a grid of integers would be rounded
         rows = check_array(X, dtype=floats, ensure_all_finite="allow-nan")
         if rows.shape[1] != 2:
@@ -130,7 +142,7 @@ class ScoreContourDisplay(Display):
             low = np.maximum(low, 0)
         xx0, xx1 = np.meshgrid(*np.linspace(low, high, grid_resolution).T)
         grid = np.column_stack([xx0.ravel(), xx1.ravel()]).astype(rows.dtype)
-        names = [str(name) for name in getattr(X, "columns", ("", ""))]
+        names = [str(column) for column in getattr(X, "columns", ("", ""))]
         response = row_scores(estimator, _like(X, grid)).reshape(xx0.shape)
         display = cls(
             xx0=xx0,
@@ -138,11 +150,17 @@ class ScoreContourDisplay(Display):
             response=response,
             threshold=getattr(innermost(estimator), "offset_", None),
             labels=(names[0], names[1]),
+            name=name,
         )
         return display.plot(ax=ax, levels=levels, **kwargs)
 
     def plot(
-        self, ax: Any = None, *, levels: int | ArrayLike = 12, **kwargs: Any
+        self,
+        ax: Any = None,
+        *,
+        name: str | None = None,
+        levels: int | ArrayLike = 12,
+        **kwargs: Any,
     ) -> ScoreContourDisplay:
         """Draw on ``ax``, or on a new figure.
 
@@ -150,6 +168,8 @@ class ScoreContourDisplay(Display):
         ----------
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
+        name : str, default=None
+            Title of the drawing; that of the display if None.
         levels : int or array-like, default=12
             Number of levels, or the levels, see ``from_estimator``.
         **kwargs : dict
@@ -159,12 +179,13 @@ class ScoreContourDisplay(Display):
         -------
         display : ScoreContourDisplay
         """
-        ax = self._start(ax)
-        if np.ndim(levels) == 0:
+        cuts = check_cuts(levels, "levels", 2)
+        ax, name = self._start(ax), self._called(name)
+        if isinstance(cuts, int):
             low, high = np.quantile(ordinary(self.response), [0.1, 1.0])
-            levels = np.linspace(*widened(low, high, int(levels)), int(levels))
+            cuts = np.linspace(*widened(low, high, cuts), cuts)
         grid = self.xx0, self.xx1, bounded(self.response)
-        options = {"levels": levels, "extend": "min", **kwargs}
+        options = {"levels": cuts, "extend": "min", **kwargs}
         self.surface_ = ax.contourf(*grid, **options)
         self.threshold_ = None
         if self.threshold is not None:
@@ -172,6 +193,8 @@ class ScoreContourDisplay(Display):
             level = bounded(self.threshold)
             self.threshold_ = ax.contour(*grid, levels=[level], **line)
         ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
+        if name is not None:
+            ax.set_title(name)
         return self
 
 

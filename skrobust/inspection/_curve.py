@@ -23,7 +23,7 @@ class TrainingCurveDisplay(Display):
     validation_scores : array-like of shape (n_scores,), default=None
         Score of the held-out rows; higher is better. Those of the last epochs, if
         there are fewer than losses.
-    estimator_name : str, default=None
+    name : str, default=None
         Name in the legend.
 
     Attributes
@@ -50,13 +50,13 @@ class TrainingCurveDisplay(Display):
         *,
         loss_curve: ArrayLike,
         validation_scores: ArrayLike | None = None,
-        estimator_name: str | None = None,
+        name: str | None = None,
     ):
         self.loss_curve = np.asarray(loss_curve, dtype=float)
         self.validation_scores = (
             None if validation_scores is None else np.asarray(validation_scores, float)
         )
-        self.estimator_name = estimator_name
+        self.name = name
 
     @classmethod
     def from_estimator(
@@ -92,17 +92,21 @@ class TrainingCurveDisplay(Display):
         display = cls(
             loss_curve=fitted(inner, "loss_curve_"),
             validation_scores=getattr(inner, "validation_scores_", None),
-            estimator_name=name or type(inner).__name__,
+            name=type(inner).__name__ if name is None else name,
         )
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax: Any = None, **kwargs: Any) -> TrainingCurveDisplay:
+    def plot(
+        self, ax: Any = None, *, name: str | None = None, **kwargs: Any
+    ) -> TrainingCurveDisplay:
         """Draw on ``ax``, or on a new figure.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
+        name : str, default=None
+            Name in the legend; that of the display if None.
         **kwargs : dict
             Passed to matplotlib's ``plot`` for the losses.
 
@@ -110,9 +114,9 @@ class TrainingCurveDisplay(Display):
         -------
         display : TrainingCurveDisplay
         """
-        ax = self._start(ax)
+        ax, name = self._start(ax), self._called(name)
         n = len(self.loss_curve)
-        options = {"label": self.estimator_name or "training loss", **kwargs}
+        options = {"label": name or "training loss", **kwargs}
         (self.line_,) = ax.plot(np.arange(1, n + 1), self.loss_curve, **options)
         ax.set(xlabel="epoch", ylabel="training loss")
         self.validation_ax_ = self.validation_line_ = None
@@ -123,6 +127,6 @@ class TrainingCurveDisplay(Display):
                 np.arange(n - len(scores) + 1, n + 1), scores, "C1--"
             )
             self.validation_ax_.set_ylabel("validation score (dashed)")
-        if self.estimator_name is not None:
+        if name is not None:
             ax.legend()
         return self

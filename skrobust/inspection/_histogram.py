@@ -12,6 +12,7 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from ._common import (
     Display,
     bounded,
+    check_cuts,
     check_mask,
     check_threshold,
     innermost,
@@ -35,10 +36,12 @@ class ScoreHistogramDisplay(Display):
     outlier_mask : array-like of bool of shape (n_samples,), default=None
         Which rows are known to be outliers; they get a histogram of their own.
     bins : int or array-like, default=50
-        Number of bins, or their edges. Bins of equal width reach to six interquartile
-        ranges beyond the quartiles, but no further than the scores and the threshold
-        do. Scores beyond the outermost edges count in the outermost bins, so that no
-        row is left out and one wild row does not flatten the rest.
+        Number of bins, or their edges in increasing order. Bins of equal width reach
+        to six interquartile ranges beyond the quartiles, but no further than the scores
+        and the threshold do. Scores beyond the outermost edges count in the outermost
+        bins, so that no row is left out and one wild row does not flatten the rest.
+    name : str, default=None
+        Name in the legend.
 
     Attributes
     ----------
@@ -69,7 +72,9 @@ class ScoreHistogramDisplay(Display):
         threshold: float | None = None,
         outlier_mask: ArrayLike | None = None,
         bins: int | ArrayLike = 50,
+        name: str | None = None,
     ):
+        self.name = name
         self.scores = _check_scores(scores)
         self.threshold = check_threshold(threshold)
         odd = np.zeros(len(self.scores), bool)
@@ -77,7 +82,7 @@ class ScoreHistogramDisplay(Display):
             odd = check_mask(outlier_mask, "outlier_mask", "predict(X) == -1")
             check_consistent_length(self.scores, odd)
         self.outlier_mask = odd
-        self.edges = _edges(self.scores, self.threshold, bins)
+        self.edges = _edges(self.scores, self.threshold, check_cuts(bins, "bins", 1))
         inside = np.clip(self.scores, self.edges[0], self.edges[-1])
         self.counts = np.histogram(inside[~odd], self.edges)[0]
         self.outlier_counts = (
@@ -93,6 +98,7 @@ class ScoreHistogramDisplay(Display):
         outlier_mask: ArrayLike | None = None,
         bins: int | ArrayLike = 50,
         ax: Any = None,
+        name: str | None = None,
         **kwargs: Any,
     ) -> ScoreHistogramDisplay:
         """Draw the ``score_samples`` of a fitted detector, and its ``offset_``.
@@ -110,6 +116,8 @@ class ScoreHistogramDisplay(Display):
             Number of bins, or their edges.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
+        name : str, default=None
+            Name in the legend; none if None.
         **kwargs : dict
             Passed to matplotlib's ``stairs``.
 
@@ -131,6 +139,7 @@ class ScoreHistogramDisplay(Display):
             outlier_mask=outlier_mask,
             bins=bins,
             ax=ax,
+            name=name,
             **kwargs,
         )
 
@@ -143,6 +152,7 @@ class ScoreHistogramDisplay(Display):
         outlier_mask: ArrayLike | None = None,
         bins: int | ArrayLike = 50,
         ax: Any = None,
+        name: str | None = None,
         **kwargs: Any,
     ) -> ScoreHistogramDisplay:
         """Draw scores of your own.
@@ -159,6 +169,8 @@ class ScoreHistogramDisplay(Display):
             Number of bins, or their edges.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
+        name : str, default=None
+            Name in the legend; none if None.
         **kwargs : dict
             Passed to matplotlib's ``stairs``.
 
@@ -174,17 +186,25 @@ class ScoreHistogramDisplay(Display):
         """
         check_matplotlib_support(f"{cls.__name__}.from_predictions")
         display = cls(
-            scores=scores, threshold=threshold, outlier_mask=outlier_mask, bins=bins
+            scores=scores,
+            threshold=threshold,
+            outlier_mask=outlier_mask,
+            bins=bins,
+            name=name,
         )
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax: Any = None, **kwargs: Any) -> ScoreHistogramDisplay:
+    def plot(
+        self, ax: Any = None, *, name: str | None = None, **kwargs: Any
+    ) -> ScoreHistogramDisplay:
         """Draw on ``ax``, or on a new figure.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
+        name : str, default=None
+            Name in the legend; that of the display if None.
         **kwargs : dict
             Passed to matplotlib's ``stairs`` for both histograms.
 
@@ -192,19 +212,20 @@ class ScoreHistogramDisplay(Display):
         -------
         display : ScoreHistogramDisplay
         """
-        ax = self._start(ax)
+        ax, name = self._start(ax), self._called(name)
         options = {"fill": True, "alpha": 0.6, **kwargs}
         known = self.outlier_counts is not None
-        first = {"label": "inliers" if known else None, **options}
+        prefix = "" if name is None else f"{name}: "
+        first = {"label": f"{prefix}inliers" if known else name, **options}
         self.stairs_ = ax.stairs(self.counts, self.edges, **first)
         self.outlier_stairs_ = self.threshold_line_ = None
         if known:
-            second = {"label": "outliers", "color": "C3", **options}
+            second = {"label": f"{prefix}outliers", "color": "C3", **options}
             self.outlier_stairs_ = ax.stairs(self.outlier_counts, self.edges, **second)
         if self.threshold is not None:
             line = {"color": "black", "linestyle": "--", "label": "threshold"}
             self.threshold_line_ = ax.axvline(bounded(self.threshold), **line)
-        if known or self.threshold is not None:
+        if known or name is not None or self.threshold is not None:
             ax.legend()
         ax.set(xlabel="score (higher is more normal)", ylabel="rows")
         return self
@@ -220,14 +241,14 @@ def _check_scores(scores: ArrayLike) -> Array:
     return numbers
 
 
-def _edges(scores: Array, threshold: float | None, bins: Any) -> Array:
+def _edges(scores: Array, threshold: float | None, bins: int | Array) -> Array:
     """Return the edges of the bins, see `ScoreHistogramDisplay`."""
-    if np.ndim(bins):
-        return np.asarray(bins, dtype=float)
+    if not isinstance(bins, int):
+        return bins
     low, high = np.quantile(ordinary(scores), [0.25, 0.75])
     reach = 6 * (high - low)
     limits = [] if threshold is None else [bounded(threshold)]
     ends = np.append(bounded(scores), limits)
     first, last = max(ends.min(), low - reach), min(ends.max(), high + reach)
     first, last = min([first, *limits]), max([last, *limits])
-    return np.histogram_bin_edges(widened(first, last, int(bins)), int(bins))
+    return np.histogram_bin_edges(widened(first, last, bins), bins)

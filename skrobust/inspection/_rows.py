@@ -33,6 +33,8 @@ class KeptRowsDisplay(Display):
     inlier_mask : array-like of bool of shape (n_samples,)
     labels : tuple of two str, default=("", "")
         Names of the axes.
+    name : str, default=None
+        Title of the drawing.
 
     Attributes
     ----------
@@ -56,14 +58,22 @@ class KeptRowsDisplay(Display):
         points: ArrayLike,
         inlier_mask: ArrayLike,
         labels: tuple[str, str] = ("", ""),
+        name: str | None = None,
     ):
+        self.name = name
         self.points = np.asarray(points)
         self.inlier_mask = check_mask(inlier_mask, *_ASKED)
         self.labels = labels
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: ArrayLike, *, ax: Any = None, **kwargs: Any
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        *,
+        ax: Any = None,
+        name: str | None = None,
+        **kwargs: Any,
     ) -> KeptRowsDisplay:
         """Draw the ``inlier_mask_`` of a fitted estimator.
 
@@ -78,6 +88,8 @@ class KeptRowsDisplay(Display):
             and cannot be told from the trimmed ones.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
+        name : str, default=None
+            Title of the drawing; none if None.
         **kwargs : dict
             Passed to matplotlib's ``scatter``.
 
@@ -93,11 +105,17 @@ class KeptRowsDisplay(Display):
             If it keeps no mask, or X has another number of rows.
         """
         mask = fitted(innermost(estimator), "inlier_mask_")
-        return cls.from_predictions(X, mask, ax=ax, **kwargs)
+        return cls.from_predictions(X, mask, ax=ax, name=name, **kwargs)
 
     @classmethod
     def from_predictions(
-        cls, X: ArrayLike, inlier_mask: ArrayLike, *, ax: Any = None, **kwargs: Any
+        cls,
+        X: ArrayLike,
+        inlier_mask: ArrayLike,
+        *,
+        ax: Any = None,
+        name: str | None = None,
+        **kwargs: Any,
     ) -> KeptRowsDisplay:
         """Draw rows and a mask of your own.
 
@@ -109,6 +127,8 @@ class KeptRowsDisplay(Display):
             True for the rows that were kept.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
+        name : str, default=None
+            Title of the drawing; none if None.
         **kwargs : dict
             Passed to matplotlib's ``scatter``.
 
@@ -129,16 +149,20 @@ class KeptRowsDisplay(Display):
         kept = check_mask(inlier_mask, *_ASKED)
         check_consistent_length(X, kept)
         points, labels = _plane(_filled(X.reshape(len(X), -1), kept), kept, names)
-        display = cls(points=points, inlier_mask=kept, labels=labels)
+        display = cls(points=points, inlier_mask=kept, labels=labels, name=name)
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax: Any = None, **kwargs: Any) -> KeptRowsDisplay:
+    def plot(
+        self, ax: Any = None, *, name: str | None = None, **kwargs: Any
+    ) -> KeptRowsDisplay:
         """Draw on ``ax``, or on a new figure.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
+        name : str, default=None
+            Title of the drawing; that of the display if None.
         **kwargs : dict
             Passed to matplotlib's ``scatter`` for both clouds.
 
@@ -146,7 +170,7 @@ class KeptRowsDisplay(Display):
         -------
         display : KeptRowsDisplay
         """
-        ax = self._start(ax)
+        ax, name = self._start(ax), self._called(name)
         kept, out = self.points[self.inlier_mask], self.points[~self.inlier_mask]
         first = {"s": 12, "color": "C0", "alpha": 0.5, "label": f"kept: {len(kept)}"}
         second = {
@@ -160,6 +184,8 @@ class KeptRowsDisplay(Display):
         self.kept_ = ax.scatter(*kept.T, **{**first, **kwargs})
         self.trimmed_ = ax.scatter(*out.T, **{**second, **kwargs})
         ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
+        if name is not None:
+            ax.set_title(name)
         ax.legend()
         return self
 

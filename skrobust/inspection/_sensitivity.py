@@ -28,6 +28,8 @@ class SensitivityDisplay(Display):
         Names of the axes.
     chosen : int, default=None
         Place in ``param_range`` of the value that a search chose; None: nobody chose.
+    name : str, default=None
+        Name in the legend.
 
     Attributes
     ----------
@@ -60,11 +62,12 @@ class SensitivityDisplay(Display):
         param_name: str = "epsilon",
         score_name: str = "score",
         chosen: int | None = None,
+        name: str | None = None,
     ):
         self.param_range = list(param_range)
         self.scores = np.asarray(scores, dtype=float)
         self.param_name, self.score_name = param_name, score_name
-        self.chosen = chosen
+        self.chosen, self.name = chosen, name
         self.means, self.spreads = self.scores.mean(1), self.scores.std(1)
 
     @classmethod
@@ -80,6 +83,7 @@ class SensitivityDisplay(Display):
         cv: Any = None,
         n_jobs: int | None = None,
         ax: Any = None,
+        name: str | None = None,
         **kwargs: Any,
     ) -> SensitivityDisplay:
         """Refit a clone for every value and split, and draw the held-out scores.
@@ -101,6 +105,8 @@ class SensitivityDisplay(Display):
             corrupted too.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
+        name : str, default=None
+            Name in the legend; none if None.
         **kwargs : dict
             Passed to matplotlib's ``plot``.
 
@@ -119,12 +125,13 @@ class SensitivityDisplay(Display):
             cv=cv,
             n_jobs=n_jobs,
         )
-        name = scoring if isinstance(scoring, str) else "score"
+        score_name = scoring if isinstance(scoring, str) else "score"
         display = cls(
             param_range=param_range,
             scores=scores,
             param_name=param_name,
-            score_name=name.replace("_", " "),
+            score_name=score_name.replace("_", " "),
+            name=name,
         )
         return display.plot(ax=ax, **kwargs)
 
@@ -136,6 +143,7 @@ class SensitivityDisplay(Display):
         param_name: str = "epsilon",
         metric: str | None = None,
         ax: Any = None,
+        name: str | None = None,
         **kwargs: Any,
     ) -> SensitivityDisplay:
         """Draw what a fitted search found.
@@ -154,6 +162,8 @@ class SensitivityDisplay(Display):
             Which score, if the search was given several.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
+        name : str, default=None
+            Name in the legend; none if None.
         **kwargs : dict
             Passed to matplotlib's ``plot``.
 
@@ -200,16 +210,21 @@ class SensitivityDisplay(Display):
             param_name=param_name,
             score_name=metric or "score",
             chosen=at.index(best[look]) if look in best else None,
+            name=name,
         )
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax: Any = None, **kwargs: Any) -> SensitivityDisplay:
+    def plot(
+        self, ax: Any = None, *, name: str | None = None, **kwargs: Any
+    ) -> SensitivityDisplay:
         """Draw on ``ax``, or on a new figure.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
+        name : str, default=None
+            Name in the legend; that of the display if None.
         **kwargs : dict
             Passed to matplotlib's ``plot`` for the line of means.
 
@@ -217,10 +232,12 @@ class SensitivityDisplay(Display):
         -------
         display : SensitivityDisplay
         """
-        ax = self._start(ax)
+        ax, name = self._start(ax), self._called(name)
         at = self._positions()
         low, high = self.means - self.spreads, self.means + self.spreads
-        (self.line_,) = ax.plot(at, self.means, **{"marker": "o", **kwargs})
+        (self.line_,) = ax.plot(
+            at, self.means, **{"marker": "o", "label": name, **kwargs}
+        )
         color = self.line_.get_color()
         self.band_ = ax.fill_between(at, low, high, alpha=0.2, color=color, linewidth=0)
         self.chosen_line_ = None
@@ -228,6 +245,8 @@ class SensitivityDisplay(Display):
             line = ax.axvline(at[self.chosen], color="gray", linestyle=":")
             self.chosen_line_ = line
         ax.set(xlabel=self.param_name, ylabel=self.score_name)
+        if name is not None:
+            ax.legend()
         if at.dtype.kind == "i":
             ax.set_xticks(at, [str(value) for value in self.param_range])
         return self
