@@ -123,6 +123,8 @@ class ScoreContourDisplay(Display):
         ValueError
             If X does not have two columns, there is no ``score_samples``, or levels or
             grid_resolution are less than 2.
+        TypeError
+            If levels or grid_resolution are a number but no int.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)

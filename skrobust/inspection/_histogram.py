@@ -182,7 +182,10 @@ class ScoreHistogramDisplay(Display):
         ------
         ValueError
             If there are no scores, if some are NaN, if the mask holds anything but
-            booleans, 0 and 1, or differs from the scores in length.
+            booleans, 0 and 1, or differs from the scores in length, or if bins are
+            neither at least one nor edges in increasing order.
+        TypeError
+            If bins are a number but no int.
         """
         check_matplotlib_support(f"{cls.__name__}.from_predictions")
         display = cls(
