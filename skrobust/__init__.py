@@ -1,9 +1,9 @@
 """Deep learning from corrupted data, with scikit-learn's interface."""
 
 from ._classifier import NetClassifier
-from ._detector import NetOutlierDetector
 from ._mom import MoMClassifier, MoMRegressor
 from ._mr import MRClassifier, MRRegressor
+from ._net_detector import NetOutlierDetector
 from ._prl import PRLClassifier, PRLRegressor
 from ._rca import RCAOutlierDetector
 from ._realnvp import RobustRealNVPDetector

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 import zlib
 from dataclasses import replace
+from functools import partial as partial_of
 from typing import Any
 
 import numpy as np
@@ -320,11 +321,6 @@ class NetBase(HoldOut, FittedNet):
         n_epochs: int,
         partial: bool,
     ) -> Watch:
-        def validate() -> float:
-            X_val, target, weights = held_out
-            outputs = self._apply(X_val, progress.stack, progress.scaler)
-            return self._score_outputs(outputs, target, weights)
-
         patience = self.n_iter_no_change
         if patience is None and held_out is not None:
             patience = max(10, n_epochs // 10)
@@ -332,7 +328,7 @@ class NetBase(HoldOut, FittedNet):
             n_epochs=n_epochs,
             tol=self.tol,
             patience=patience,
-            validate=None if held_out is None else validate,
+            validate=held_out and partial_of(self._validated, held_out, progress),
             callbacks=Silence()
             if partial
             else self._init_callback_context(max_subtasks=n_epochs),

@@ -1,4 +1,4 @@
-"""NetOutlierDetector: any composition of steps as an outlier detector."""
+"""What all detectors of networks share: thresholds, p-values, decisions."""
 
 from __future__ import annotations
 
@@ -21,17 +21,13 @@ from ._contamination import (
     held_out,
     threshold,
 )
-from ._documented import documented
+from ._holdout import Data
 from ._hooks import Call, Fitted
-from ._params import (
-    check_composition,
-    is_number,
-    keep,
-    require,
-    require_count,
-    require_number,
-)
-from .criteria import NegativeLogLikelihood
+from ._params import is_number, require, require_number
+from ._progress import Progress
+from ._scaling import weighted_quantile
+from ._words import parameter_error
+from .criteria import Loss, NegativeLogLikelihood
 
 Array = NDArray[Any]
 
@@ -113,8 +109,10 @@ class DetectorBase(OutlierMixin, NetBase):
 
     def _check_contamination(self) -> None:
         c = self.contamination
-        ok = (isinstance(c, str) and c == "auto") or (is_number(c) and 0 <= c <= 0.5)
-        require(self, "contamination", ok, "'auto' or a float in the range [0.0, 0.5]")
+        ok = c is None or (isinstance(c, str) and c == "auto")
+        ok = ok or (is_number(c) and 0 <= c <= 0.5)
+        expected = "'auto', None or a float in the range [0.0, 0.5]"
+        require(self, "contamination", ok, expected)
 
     def _needs_y(self) -> bool:
         return False
@@ -130,7 +128,7 @@ class DetectorBase(OutlierMixin, NetBase):
         """Return what training leaves out, for detectors that have ``epsilon``."""
         if self.epsilon is not None:
             return self.epsilon
-        return EPSILON if self.contamination == "auto" else self.contamination
+        return EPSILON if self.contamination == "auto" else self.contamination or 0.0
 
     def _prepare(self, X: Array, weights: Array, resume: bool) -> tuple[Array, Array]:
         self._held_out = held_out(X, weights, self.calibration_fraction)
@@ -152,20 +150,20 @@ class DetectorBase(OutlierMixin, NetBase):
         self.training_scores_, self._prior = scores, weights
         self.offset_ = self._offset(self.contamination)
 
-    def _offset(self, contamination: float | str) -> float:
+    def _offset(self, contamination: float | str | None) -> float:
         """Return the score below which a row is an outlier."""
         there = self._prior > 0
         scores, weights = self.training_scores_[there], self._prior[there]
         if contamination == "auto":
             return automatic_threshold(scores, weights, self._rounding())
-        return threshold(scores, weights, contamination, self._rounding())
+        return threshold(scores, weights, contamination or 0.0, self._rounding())
 
-    def set_contamination(self, contamination: float | str) -> Any:
+    def set_contamination(self, contamination: float | str | None) -> Any:
         """Move the threshold of a fitted detector; nothing is trained again.
 
         Parameters
         ----------
-        contamination : float in [0, 0.5] or "auto"
+        contamination : float in [0, 0.5], "auto" or None
             As the parameter of that name, which takes this value. What training left
             out stays as it was.
 
@@ -182,6 +180,30 @@ class DetectorBase(OutlierMixin, NetBase):
             self.contamination = before
             raise
         self.offset_ = self._offset(contamination)
+        return self
+
+    def set_offset(self, offset: float) -> Any:
+        """Move the threshold of a fitted detector to a score of your own choice.
+
+        Parameters
+        ----------
+        offset : float
+            In the unit of ``score_samples``: rows that score less are outliers. It
+            holds until the next fit, or `set_contamination`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If it is no finite number.
+        """
+        check_is_fitted(self)
+        if not is_number(offset) or not np.isfinite(offset):
+            raise parameter_error("offset", "set_offset", "a finite float", offset)
+        self.offset_ = float(offset)
         return self
 
     def p_values(self, X: ArrayLike, X_calibration: ArrayLike | None = None) -> Array:
@@ -249,8 +271,14 @@ class DetectorBase(OutlierMixin, NetBase):
     def _rounding(self) -> float:
         return ROUNDING[self._precise().theta.element_size()]
 
-    def _scores(self, X: Array) -> Array:
-        loss = self._fitted_loss
+    def _validated(self, held_out: Data, progress: Progress) -> float:
+        """Return minus the median loss, which outliers among the rows cannot move."""
+        X_val, _, weights = held_out
+        losses = self._losses_of(X_val, progress.stack, progress.scaler, self._loss())
+        return -float(weighted_quantile(losses[:, None], 0.5, weights)[0, 0])
+
+    def _losses_of(self, X: Array, stack: Any, scaler: Any, loss: Loss) -> Array:
+        """Return the loss of each row, averaged over the networks."""
 
         def read(outputs: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             batch = Batch(x, None, x.new_ones(1, len(x)))
@@ -258,8 +286,12 @@ class DetectorBase(OutlierMixin, NetBase):
             target = target.double() if isinstance(target, torch.Tensor) else target
             return loss.value(outputs.double(), target)
 
-        values = self._apply(X, self._precise(), self._scaler, read).mean(0)
-        return -np.nan_to_num(values, nan=np.finfo(float).max)
+        values = self._apply(X, stack, scaler, read).mean(0)
+        return np.nan_to_num(values, nan=np.finfo(float).max)
+
+    def _scores(self, X: Array) -> Array:
+        stack, scaler = self._precise(), self._scaler
+        return -self._losses_of(X, stack, scaler, self._fitted_loss)
 
     def score_samples(self, X: ArrayLike) -> Array:
         """Minus the loss of each row, averaged over the networks.
@@ -304,98 +336,3 @@ class DetectorBase(OutlierMixin, NetBase):
             1 for inliers, -1 for outliers.
         """
         return np.where(self.decision_function(X) >= 0, 1, -1)
-
-
-@documented
-class NetOutlierDetector(DetectorBase):
-    """Neural network outlier detector that trains through any composition of steps.
-
-    Scores rows by the loss of a network; the default network is an autoencoder, whose
-    loss is the error of reconstruction. As it comes it is a baseline: nothing keeps it
-    from learning the outliers too, and with about as many units in the middle as there
-    are columns it may rebuild them better than other rows. `RCAOutlierDetector` leaves
-    rows out, and has dropout against that.
-
-    Parameters
-    ----------
-    steps : tuple of Step, default=()
-        Applied to each batch in order, for instance
-        ``(Reweight(Trim(0.1)),)`` to keep training away from the worst rows.
-    criterion : str, Loss or callable, default='reconstruction_error'
-        The loss, see `skrobust.criteria.as_loss`. With ``network`` it may also be
-        'negative_log_likelihood' of a network with a single output.
-    {contamination_parameters}
-    n_networks : int, default=1
-        Networks trained side by side; scores are averaged.
-    code_size : int, default=10
-        Units in the middle of the default network.
-    {network_parameters}
-    {border_parameters}
-
-    Attributes
-    ----------
-    {detector_attributes}
-    sample_weight_ : ndarray of shape (n_samples,)
-        Weight of each training row after the steps' last word.
-    inlier_mask_ : ndarray of shape (n_samples,)
-        Whether more than half of a row's weight is left: what training kept, which is
-        not the same as ``predict``.
-    {fitted_attributes}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skrobust import NetOutlierDetector
-    >>> X = np.random.default_rng(0).normal(size=(200, 3))
-    >>> X[0] = 20.0
-    >>> detector = NetOutlierDetector(random_state=0, max_iter=20).fit(X)
-    >>> int(detector.predict(X)[0])
-    -1
-    """
-
-    def __init__(
-        self,
-        steps=(),
-        *,
-        criterion="reconstruction_error",
-        contamination=0.1,
-        calibration_fraction=0.0,
-        n_networks=1,
-        code_size=10,
-        hidden_layer_sizes=(64, 64),
-        activation="leaky_relu",
-        network=None,
-        dropout=0.0,
-        solver="adam",
-        alpha=1e-4,
-        weight_decay=0.0,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=1e-3,
-        max_iter=100,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        n_iter_no_change=10,
-        clip_norm=None,
-        standardize=True,
-        device="auto",
-        dtype="auto",
-    ):
-        keep(self, locals())
-
-    def _check_params(self) -> None:
-        super()._check_params()
-        check_composition(self)
-        require_count(self, "code_size")
-        # the outputs of an autoencoder are no density
-        density = isinstance(self._loss(), NegativeLogLikelihood)
-        expected = "a loss of reconstructed rows where 'network' is None"
-        require(self, "criterion", not density or self.network is not None, expected)
-
-    def _layers(self, n_features: int, n_outputs: int) -> tuple[int, ...]:
-        encoder = super()._layers(n_features, self.code_size)
-        return (*encoder, *encoder[-2:0:-1], n_outputs)

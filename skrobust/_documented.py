@@ -50,13 +50,13 @@ SHARED_DOCS = {
 {network_parameter}
 {training_parameters}""",
     "contamination_parameters": """
-contamination : float or "auto", default=0.1
+contamination : float, "auto" or None, default=0.1
     Fraction of outliers in the training rows, in [0, 0.5]; it sets ``offset_``. Exactly
     ``floor(contamination * n_samples)`` of them fall below, except where the boundary
-    runs through rows of equal scores: these all stay inliers. 0, for clean training
-    rows, puts the threshold just below the lowest of their scores. 'auto' puts it three
-    robust standard deviations (1.4826 times the median absolute deviation) below their
-    median. `set_contamination` moves the threshold later.
+    runs through rows of equal scores: these all stay inliers. 0 or None, for clean
+    training rows, puts the threshold just below the lowest of their scores. 'auto' puts
+    it three robust standard deviations (1.4826 times the median absolute deviation)
+    below their median. `set_contamination` and `set_offset` move the threshold later.
 calibration_fraction : float, default=0.0
     Share of the rows that training does not see, in [0, 1), so that `p_values` can
     compare new rows with them. They are chosen by a hash of their values, so their
@@ -101,12 +101,20 @@ max_restarts : int, default=3
     How often a fit that diverges may begin again, each time with new first weights,
     a tenth of the step size and all `max_iter` epochs.""",
     "fitted_attributes": """
+{training_attributes}
+validation_scores_ : list of float
+    Score of the held-out rows in each epoch, if there were any.
+best_validation_score_ : float
+    The highest of them: that of the weights that were kept.
+{shape_attributes}""",
+    "training_attributes": """
 n_iter_ : int
     Epochs done.
 loss_curve_ : list of float
     Mean loss, in each epoch, of what was trained on.
-validation_scores_ : list of float
-    Score of the held-out rows in each epoch, if there were any.
+best_loss_ : float
+    The lowest of them; inf if no epoch came to its end.""",
+    "shape_attributes": """
 n_outputs_ : int
     Outputs of the network.
 n_features_in_ : int

@@ -51,12 +51,12 @@ class FittedNet(CallbackSupportMixin, BaseEstimator):
                 blocks.append(out.double().cpu().numpy())
         return np.concatenate(blocks, axis=1)
 
-    def _served(self, targets: Any) -> ServedNet:
+    def _served(self, targets: Any, kind: type[ServedNet] = ServedNet) -> ServedNet:
         check_is_fitted(self)
         scaler = self._scaler
         inputs = None if scaler is None else (scaler.mean, scaler.scale)
         bound = FAR if scaler is None else CLIP
-        return ServedNet(self._stack.modules(), inputs, bound, targets).eval()
+        return kind(self._stack.modules(), inputs, bound, targets).eval()
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether a fit has ended."""

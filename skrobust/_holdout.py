@@ -27,11 +27,17 @@ class HoldOut(Hooks):
         """Return rows to validate with that the caller brings, if any."""
         if X_val is None and y_val is None:
             return None
-        if X_val is None or y_val is None:
+        if X_val is None or (y_val is None and self._needs_y()):
             raise ValueError("X_val and y_val must be given together.")
         X_val, y_val = self._check_arrays(X_val, y_val, reset=False)
         _border.require_row_shape(X_val, row_shape)
         return X_val, self._encode(y_val, about), np.ones(len(X_val))
+
+    def _validated(self, held_out: Data, progress: Progress) -> float:
+        """Score networks on rows to validate with; the higher, the better."""
+        X_val, target, weights = held_out
+        outputs = self._apply(X_val, progress.stack, progress.scaler)
+        return self._score_outputs(outputs, target, weights)
 
     def _hold_out(
         self, data: Data, progress: Progress, resume: bool

@@ -92,7 +92,8 @@ class RCAOutlierDetector(DetectorBase):
         weight, on average over the networks: 0 for distrusted rows.
     inlier_mask_ : ndarray of shape (n_samples,)
         Whether more than half of a row's weight is left.
-    {fitted_attributes}
+    {training_attributes}
+    {shape_attributes}
 
     Notes
     -----

@@ -89,9 +89,9 @@ class RobustRealNVPDetector(
         Layers of the flow. Each moves about half of the columns.
     hidden_layer_sizes : array-like of int or int, default={hidden_layer_sizes}
         Hidden layers of the perceptron in each coupling.
-    activation : {'relu', 'tanh', 'logistic', 'leaky_relu', 'identity'}, \
-            default={activation}
-        Their activation; 'leaky_relu' has slope 0.1.
+    activation : str, default={activation}
+        Their activation: 'relu', 'tanh', 'logistic', 'leaky_relu' (of slope 0.1) or
+        'identity'.
     solver : {'adam', 'sgd'}, default='adam'
         Optimizer.
     alpha : float, default=0.0
@@ -137,7 +137,8 @@ class RobustRealNVPDetector(
     inlier_mask_ : ndarray of shape (n_samples,)
         Whether more than half of a row's weight is left: what training kept, which is
         not the same as ``predict``.
-    {fitted_attributes}
+    {training_attributes}
+    {shape_attributes}
 
     See Also
     --------
@@ -230,7 +231,7 @@ class RobustRealNVPDetector(
         return tuple(steps)
 
     def _trimmed_fraction(self) -> float:
-        if self.epsilon is None and self.contamination != 0:
+        if self.epsilon is None and self.contamination:
             if self.contamination == "auto":
                 return EPSILON
             # as much again as there is beyond a tenth

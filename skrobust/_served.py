@@ -43,6 +43,17 @@ class ServedNet(nn.Module):
             tensor = torch.as_tensor(array, dtype=torch.float64, device="cpu").clone()
             self.register_buffer(f"{name}_{part}", tensor)
 
+    def _scaled(self, x: Tensor) -> Tensor:
+        if self.scales:
+            x = (x.double() - self.input_center) / self.input_scale
+        dtype = next(self.networks.parameters()).dtype
+        return x.clamp(-self.bound, self.bound).to(dtype)
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        """Return what each network makes of scaled rows, (K, n, n_outputs)."""
+        outputs = [network(x).reshape(len(x), -1) for network in self.networks]
+        return torch.stack(outputs)
+
     def forward(self, x: Tensor) -> Tensor:
         """Map rows to probabilities of classes, or to targets.
 
@@ -54,12 +65,26 @@ class ServedNet(nn.Module):
         -------
         Tensor of shape (n, n_classes) or (n, n_outputs)
         """
-        if self.scales:
-            x = (x.double() - self.input_center) / self.input_scale
-        dtype = next(self.networks.parameters()).dtype
-        x = x.clamp(-self.bound, self.bound).to(dtype)
-        outputs = [network(x).reshape(len(x), -1) for network in self.networks]
-        mean = torch.stack(outputs).double().mean(0)
+        mean = self._outputs(self._scaled(x)).double().mean(0)
         if self.classifies:
             return mean.softmax(-1)
         return mean * self.target_scale + self.target_center
+
+
+class ServedScores(ServedNet):
+    """Scaling, networks that rebuild rows, and the score of a detector."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map rows to scores: minus the mean squared error of a scaled row.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, ...)
+
+        Returns
+        -------
+        Tensor of shape (n,)
+        """
+        x = self._scaled(x)
+        errors = self._outputs(x).double() - x.flatten(1).double()
+        return -errors.square().mean(-1).mean(0)

@@ -67,7 +67,7 @@ def test_moving_the_threshold_is_fitting_with_it(name, to):
 def test_a_threshold_out_of_range_is_refused_and_changes_nothing(name):
     model = make(name).fit(X)
     before = model.offset_
-    for bad in (-0.1, 0.6, "many", None):
+    for bad in (-0.1, 0.6, "many", True):
         with pytest.raises(ValueError, match="'contamination' parameter"):
             model.set_contamination(bad)
     assert model.offset_ == before and model.contamination == 0.1
@@ -377,3 +377,75 @@ def test_thresholds_of_the_lowest_numbers_are_finite():
         for contamination in (0.0, 0.2):
             assert np.isfinite(threshold(scores, np.ones(10), contamination))
         assert np.isfinite(automatic_threshold(scores, np.ones(10)))
+
+
+# -- early stopping, thresholds by hand, serving -------------------------------------
+
+
+def rows_of(n):
+    return np.random.default_rng(0).normal(size=(n, 3)) @ np.diag([1.0, 2.0, 0.1])
+
+
+def test_detectors_stop_early_and_keep_the_best_weights():
+    X = rows_of(80)
+    many = SMALL | {"max_iter": 30, "learning_rate_init": 0.02, "n_iter_no_change": 3}
+    model = skrobust.NetOutlierDetector(early_stopping=True, **many).fit(X)
+    assert model.n_iter_ == len(model.validation_scores_)
+    held = model.sample_weight_ == 0
+    assert held.sum() == 8
+    low, high = np.sort(model.score_samples(X)[held])[[3, 4]]
+    assert 1.01 * low <= model.best_validation_score_ <= 0.99 * high
+    given = skrobust.NetOutlierDetector(**many).fit(X, X_val=rows_of(20) + 0.1)
+    assert len(given.validation_scores_) == given.n_iter_
+    assert (given.sample_weight_ > 0).all()
+    with pytest.raises(ValueError, match="3 features"):
+        skrobust.NetOutlierDetector(**many).fit(X, X_val=X[:, :2])
+
+
+def test_outliers_among_validation_rows_do_not_move_their_score():
+    X, X_val = rows_of(80), rows_of(20)
+    wild = X_val.copy()
+    wild[:5] = 1e6
+    scores = [
+        skrobust.NetOutlierDetector(**SMALL).fit(X, X_val=v).validation_scores_[-1]
+        for v in (X_val, wild)
+    ]
+    assert abs(scores[1]) < 3 * abs(scores[0])
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_no_contamination_flags_no_training_row(name):
+    X = rows_of(80)
+    model = clone(DETECTORS[name]).set_params(contamination=None).fit(X)
+    assert (model.predict(X) == 1).all()
+    offset = model.offset_
+    assert model.set_contamination(0.1).offset_ > offset
+    assert model.set_contamination(None).offset_ == offset
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_an_offset_can_be_set_by_hand(name):
+    X = rows_of(80)
+    model = clone(DETECTORS[name]).fit(X)
+    scores = model.score_samples(X)
+    middle = np.sort(scores)[[39, 40]].mean()
+    assert (model.set_offset(middle).predict(X) == -1).sum() == 40
+    for bad in (np.nan, np.inf, "auto", None):
+        with pytest.raises(ValueError, match="'offset' parameter"):
+            model.set_offset(bad)
+
+
+def test_a_detector_explains_and_serves_its_scores():
+    X = rows_of(80)
+    X[0, 2] = 50.0
+    model = skrobust.NetOutlierDetector(n_networks=2, **SMALL).fit(X)
+    features, scores = model.feature_scores(X), model.score_samples(X)
+    assert_allclose(features.mean(1), -scores)
+    assert features[0].argmax() == 2
+    served = model.to_module()(torch.as_tensor(X)).detach().numpy()
+    assert_allclose(served, scores, rtol=1e-4)
+    density = skrobust.NetOutlierDetector(
+        criterion="negative_log_likelihood", network=torch.nn.Linear
+    )
+    assert not hasattr(density, "feature_scores")
+    assert not hasattr(density, "to_module")

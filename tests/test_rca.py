@@ -402,8 +402,9 @@ def test_impossible_settings_are_refused_by_name(params, words):
     ("n", "epochs"), [(20, 90), (128, 90), (1000, 75), (10000, 10)]
 )
 def test_training_is_shorter_for_few_rows(n, epochs):
-    assert RCAOutlierDetector()._epochs(np.empty((n, 1)), None, min(n, 128)) == epochs
-    assert RCAOutlierDetector(max_iter=7)._epochs(np.empty((n, 1)), None, n) == 7
+    rows = np.arange(n, dtype=float)[:, None]
+    assert RCAOutlierDetector()._epochs(rows, None, -(-n // 128)) == epochs
+    assert RCAOutlierDetector(max_iter=7)._epochs(rows, None, 1) == 7
 
 
 def test_it_works_in_a_pipeline_and_a_search():
