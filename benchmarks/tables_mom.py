@@ -361,7 +361,16 @@ def summarize(found: pd.DataFrame, table: Any) -> str:
         errors = mean.drop(columns="data sets")
         scaled = errors / mean.loc["100 %", "MoM increment"]
         parts += [markdown(scaled.join(theirs), 2), ""]
-    return "\n".join(parts + over_oracle(mean))
+    return "\n".join(parts + over_oracle(mean) + over_best(mean))
+
+
+def over_best(mean: pd.DataFrame) -> list[str]:
+    """Write errors with the cross-validated number of blocks over the best one's."""
+    after = ", cross-validated b"
+    names = [name for name in CHOSEN if name + after in mean.columns]
+    ratios = pd.DataFrame({name: mean[name + after] / mean[name] for name in names})
+    head = "Cross-validated number of blocks, in multiples of the best one:"
+    return [head, "", markdown(ratios, 2), ""] if names else []
 
 
 def over_oracle(mean: pd.DataFrame) -> list[str]:

@@ -91,9 +91,14 @@ def pick_device(device: str | torch.device) -> torch.device:
         raise ValueError(
             "The 'device' parameter must be 'auto' or a device with double precision "
             f"that torch can use here. Got {device!r} instead: "
-            f"{str(error).splitlines()[0]}"
+            f"{_first_sentence(error)}"
         ) from error
     return chosen
+
+
+def _first_sentence(error: Exception) -> str:
+    """Return what matters of torch's message, which may go on for pages."""
+    return str(error).splitlines()[0].split(". ")[0][:200]
 
 
 def pick_dtype(dtype: str, like: np.dtype[Any]) -> torch.dtype:

@@ -68,8 +68,8 @@ epsilon : float, default=None
     highest loss. None: ``contamination``, or 0.1 where that is 'auto'.""",
     "detector_attributes": """
 offset_ : float
-    ``decision_function = score_samples - offset_``. It may be set by hand;
-    ``set_contamination`` moves it by a share of the training rows.
+    ``decision_function = score_samples - offset_``. `set_offset` sets it,
+    `set_contamination` moves it by a share of the training rows.
 training_scores_ : ndarray of shape (n_samples,)
     ``score_samples`` of the rows given to ``fit``, from which thresholds are read.
 calibration_mask_ : ndarray of shape (n_samples,)
