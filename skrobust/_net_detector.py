@@ -19,8 +19,11 @@ Array = NDArray[Any]
 
 
 def _rebuilds(detector: Any) -> bool:
-    """Whether scores are errors of rebuilt rows."""
-    return type(detector._loss()) is ReconstructionError
+    """Whether scores are errors of rebuilt rows; a bad criterion is said by fit."""
+    criterion = detector.criterion
+    if isinstance(criterion, str):
+        return criterion == "reconstruction_error"
+    return type(criterion) is ReconstructionError
 
 
 @documented

@@ -449,3 +449,4 @@ def test_a_detector_explains_and_serves_its_scores():
     )
     assert not hasattr(density, "feature_scores")
     assert not hasattr(density, "to_module")
+    assert not hasattr(skrobust.NetOutlierDetector(criterion="?"), "to_module")
