@@ -11,8 +11,8 @@ clean and with a quarter of gross target errors.
     python benchmarks/tables_mom.py                     # 20 data sets, as the paper
     python benchmarks/tables_mom.py --table 3 --seeds 1 # one table, one data set
 
-A data set takes about half a minute a row on a quiet core, so the quick run not quite
-two hours. It looks at three numbers of blocks for increments and three thresholds of
+A data set takes about a minute and a half a row on a quiet core, so the quick run some
+four hours. It looks at three numbers of blocks for increments and three thresholds of
 Huber's loss instead of six. Each fit is written to benchmarks/results/mom.csv as soon
 as it has ended, and a run goes on from what that file holds. mom.md is made of it: mean
 errors against the truth, over the variance of the truth, and the same as multiples of
