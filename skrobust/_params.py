@@ -10,7 +10,7 @@ from sklearn.utils import get_tags
 from torch import nn
 
 from ._nets import ACTIVATIONS
-from ._words import is_count, is_number, is_share, parameter_error, takes
+from ._words import is_count, is_number, is_share, require, takes
 from .criteria import (
     BootstrapCrossEntropy,
     CrossEntropy,
@@ -43,13 +43,6 @@ def keep(estimator: Any, parameters: dict[str, Any]) -> None:
     for name, value in parameters.items():
         if name not in ("self", "__class__"):
             setattr(estimator, name, value)
-
-
-def require(estimator: Any, name: str, ok: bool, expected: str) -> None:
-    """Raise scikit-learn's error about a parameter unless ``ok``."""
-    if not ok:
-        owner = type(estimator).__name__
-        raise parameter_error(name, owner, expected, getattr(estimator, name))
 
 
 def require_number(

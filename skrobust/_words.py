@@ -59,10 +59,10 @@ def takes(value: Any, *args: Any, **kwargs: Any) -> bool:
     return True
 
 
-def require_field(owner: Any, name: str, ok: bool, expected: str) -> None:
-    """Refuse a field; what a schedule gives is judged where it is used."""
-    value = getattr(owner, name)
-    if isinstance(value, str) or (isinstance(value, Real) and not ok):
+def require(owner: Any, name: str, ok: bool, expected: str) -> None:
+    """Refuse a parameter, in scikit-learn's words, unless all is well with it."""
+    if not ok:
+        value = getattr(owner, name)
         raise parameter_error(name, type(owner).__name__, expected, value)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .._batch import Batch
 from .._softmax import log_softmax, softmax
-from .._words import is_number, require_field
+from .._words import is_number, require
 from ._base import Loss
 
 
@@ -64,7 +64,7 @@ class BootstrapCrossEntropy(Loss):
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         ok = is_number(self.amount) and 0 <= self.amount <= 1
-        require_field(self, "amount", ok, "a number in the range [0, 1]")
+        require(self, "amount", ok, "a number in the range [0, 1]")
 
     def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
         log_p = log_softmax(output)
@@ -138,7 +138,7 @@ class Huber(Loss):
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         ok = is_number(self.delta) and self.delta > 0
-        require_field(self, "delta", ok, "a number in the range (0, inf)")
+        require(self, "delta", ok, "a number in the range (0, inf)")
 
     def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
         r = (output - target).abs()

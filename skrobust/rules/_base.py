@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from .._words import is_count, is_number, parameter_error
+from .._words import is_count, is_number, require
 
 Value = float | Tensor | Callable[[int], Any]
 
@@ -34,13 +34,6 @@ class Rule(Protocol):
         -------
         Tensor of shape (..., n)
         """
-
-
-def require(owner: Any, name: str, ok: bool, expected: str) -> None:
-    """Refuse a field, in scikit-learn's words, unless all is well with it."""
-    if not ok:
-        value = getattr(owner, name)
-        raise parameter_error(name, type(owner).__name__, expected, value)
 
 
 def require_value(owner: Any, name: str, ok: bool, expected: str) -> None:

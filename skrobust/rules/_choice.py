@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from .._blocks import choose_even, choose_weighted
-from .._words import AT_LEAST_0, IN_UNIT, is_count, is_number, is_share
-from ._base import Value, at_epoch, require, require_value
+from .._words import AT_LEAST_0, IN_UNIT, is_count, is_number, is_share, require
+from ._base import Value, at_epoch, require_value
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .._words import is_count, parameter_error
-from ._base import Rule, require
+from .._words import is_count, parameter_error, require
+from ._base import Rule
 
 
 def _require_members(owner: Any, name: str, *rules: Rule) -> None:

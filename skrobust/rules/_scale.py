@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .._words import AT_LEAST_0, is_count, is_number
-from ._base import Value, at_epoch, require, require_value
+from .._words import AT_LEAST_0, is_count, is_number, require
+from ._base import Value, at_epoch, require_value
 
 _TINY = 1e-30
 _APART = 1e-3  # of the spread of all scores, between the means of two groups

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .._batch import Batch
-from .._words import IN_UNIT, is_number, require_field
+from .._words import IN_UNIT, is_number, require
 from ..rules import Value, at_epoch
 from ._base import Context
 
@@ -37,7 +37,9 @@ class SmoothLabels:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         a: Any = self.amount
-        require_field(self, "amount", is_number(a) and 0 <= a < 1, IN_UNIT)
+        varies = callable(a) or isinstance(a, Tensor)  # judged where it is used
+        ok = varies or (is_number(a) and 0 <= a < 1)
+        require(self, "amount", ok, IN_UNIT)
 
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
         """Return the batch with soft targets."""
@@ -75,7 +77,7 @@ class Jitter:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         ok = is_number(self.normal) and 0 <= self.normal < float("inf")
-        require_field(self, "normal", ok, "a number in the range [0, inf)")
+        require(self, "normal", ok, "a number in the range [0, inf)")
 
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
         """Return the batch with noise on its inputs."""
@@ -124,7 +126,7 @@ class Mixup:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         ok = is_number(self.alpha) and 0 < self.alpha < float("inf")
-        require_field(self, "alpha", ok, "a number in the range (0, inf)")
+        require(self, "alpha", ok, "a number in the range (0, inf)")
 
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
         """Return the mixed batch."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .._batch import Batch
 from .._comm import Alone
-from .._words import is_number, parameter_error, require_field, takes
+from .._words import is_number, parameter_error, require, takes
 from ..criteria import Loss, Score
 from ..rules import Rule
 from ._base import Context
@@ -67,8 +67,8 @@ class Reweight:
             expected = "None or a score: an instance, not a class"
             raise parameter_error("score", "Reweight", expected, score)
         every: Any = self.every
-        ok = is_number(every) and every > 0
-        require_field(self, "every", ok, "None or a number in the range (0, inf)")
+        ok = every is None or (is_number(every) and every > 0)
+        require(self, "every", ok, "None or a number in the range (0, inf)")
 
     def __call__(self, stack: Any, batch: Batch, context: Context) -> Batch:
         """Return the batch with new weights."""
