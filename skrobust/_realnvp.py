@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from . import _border
 from ._base import NetBase
 from ._contamination import EPSILON, in_rows
+from ._dequantize import discrete_columns, smallest_gaps
 from ._detector import DetectorBase
 from ._documented import documented
 from ._flow import FlowStack
@@ -281,33 +282,12 @@ class RobustRealNVPDetector(
         self._noise, self._grid = self.noise, None
         if self.noise == "auto":
             self._noise = 0.2 * float(in_rows(weights).sum()) ** (-1 / (X.shape[1] + 4))
-        if len(discrete := self._discrete(X)):
+        if len(discrete := discrete_columns(self, "dequantize", X)):
             scaler = progress.scaler or self._input_scaler.fit(X, weights)
-            widths = _grid(X, discrete, scaler.scale)
+            widths = smallest_gaps(X, discrete, scaler.scale)
             widths = widths if progress.scaler is None else widths / scaler.scale
             self._grid = widths if widths.any() else None
         return progress
-
-    def _discrete(self, X: Array) -> Array:
-        """Return the indices of the columns to dequantize."""
-        columns, d = self.dequantize, X.shape[1]
-        if columns is None:
-            return np.arange(0)
-        if isinstance(columns, str) and columns == "auto":
-            return np.flatnonzero((X == np.round(X)).all(0))
-        try:
-            columns = np.asarray(columns)
-        except ValueError:  # ragged
-            columns = np.empty((0, 0))
-        if columns.shape == (0,):
-            return np.arange(0)
-        if columns.dtype == bool and columns.shape == (d,):
-            return np.flatnonzero(columns)
-        ok = columns.dtype.kind in "iu" and columns.ndim == 1
-        ok = ok and ((columns >= -d) & (columns < d)).all()
-        expected = f"'auto', None, indices or a boolean mask of {d} columns"
-        require(self, "dequantize", bool(ok), expected)
-        return columns
 
     def _learn_targets(self, X: Array, y: Any, weights: Array, call: Call) -> Fitted:
         return {"n_outputs_": 1}
@@ -420,17 +400,3 @@ def _in_blocks(function: Any, Z: Array, flow: FlowStack) -> Array:
     ).split(BLOCK)
     with _border.few_threads(flow.theta.numel() * BLOCK), flow.mode():
         return torch.cat([function(part[None])[0] for part in parts]).cpu().numpy()
-
-
-def _grid(X: Array, chosen: Array, scale: Array) -> Array:
-    """Smallest distance between the values of each chosen column, 0 for others.
-
-    Far below the scale of its column a distance is rounding: 0.1 * 3 is not 0.3.
-    """
-    rounding = (1e-6 if X.dtype == np.float32 else 1e-9) * scale
-    widths = np.zeros(X.shape[1])
-    for j in chosen:
-        gaps = np.diff(np.unique(X[:, j]).astype(np.float64))
-        gaps = gaps[gaps > rounding[j]]
-        widths[j] = gaps.min() if len(gaps) else 0.0
-    return widths

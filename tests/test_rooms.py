@@ -26,6 +26,7 @@ TABLE = {
     "rules": ({"torch"}, {"_blocks", "_words"}),
     "_blocks": ({"torch"}, set()),
     "_turns": ({"torch"}, set()),
+    "_dequantize": ({"numpy"}, {"_words"}),
     "criteria": ({"torch"}, {"_batch", "_softmax", "_words"}),
     "_softmax": ({"torch"}, set()),
     "_served": ({"torch"}, set()),
