@@ -13,6 +13,7 @@ from ._batch import Rows
 from ._blocks import count_rows
 from ._border import DRAWS, ORDER, make_generator
 from ._compat import Silence
+from ._hooks import epochs_of
 from ._keys import row_keys
 from ._progress import Progress, Watch, run_epochs
 from ._train import Recipe
@@ -21,7 +22,9 @@ from .steps import Context, Step
 Array = NDArray[Any]
 
 FEWEST = 30  # rows, below which held-out ones decide nothing
-PILOT = 30  # epochs at most: which candidate is ahead then is seldom another later
+# epochs, or steps where rows are few: which candidate is ahead then is seldom another
+# later, but before networks know the rows they have, all are alike
+PILOT, PILOT_STEPS = 30, 300
 
 
 class Choosing:
@@ -142,8 +145,11 @@ class Choosing:
         order = make_generator(seed, stream=ORDER)
         given = {name: getattr(self, name) for name in self._usual}
         steps = self._bound(self._steps_with(given | candidates))
+        n_epochs = epochs_of(PILOT_STEPS, rows.n_batches(recipe.batch_size), PILOT)
+        if self.max_iter != "auto":
+            n_epochs = min(self.max_iter, n_epochs)
         watch = Watch(
-            n_epochs=PILOT if self.max_iter == "auto" else min(self.max_iter, PILOT),
+            n_epochs=n_epochs,
             tol=self.tol,
             patience=self.n_iter_no_change,
             validate=None,

@@ -103,13 +103,14 @@ class MRClassifier(_MR, ClassifierBase):
     eta : float, schedule or 'auto', default='auto'
         Step size of the weights, not negative; 0 is plain training. A schedule is a
         function of the epoch, from 0. 'auto' tries 0, 0.03 and 0.1: networks trained
-        with each on one half of the rows, for 30 epochs at most, predict the labels
-        of the other half, corrupted as they are, and the other way round. The
-        smallest step size within two standard errors of the best is used; the best
-        itself if plain training learns rows by heart, that is predicts the labels it
-        has seen better than the others by over 10 % of the rows. It acts in the first
-        60 epochs; then weights stay as they are. The choice takes about as long as
-        150 epochs, 100 if `label_smoothing` is a number. Where a network learns wrong
+        with each on one half of the rows, for 30 epochs, or 300 steps where rows are
+        few, predict the labels of the other half, corrupted as they are, and the other
+        way round. The smallest step size within two standard errors of the best is
+        used; the best itself if plain training learns rows by heart, that is predicts
+        the labels it has seen better than the others by over 10 % of the rows. It acts
+        in the first 60 epochs; then weights stay as they are. The choice takes about
+        as long as 150 epochs, or 1500 steps where rows are few, two thirds of that if
+        `label_smoothing` is a number. Where a network learns wrong
         labels by heart, 0.1 saves much; where classes overlap or are hard to learn,
         it throws hard rows away. Less than 30 rows, and ``partial_fit``, take the
         paper's 0.01.
@@ -247,13 +248,13 @@ class MRRegressor(_MR, RegressorBase):
     eta : float, schedule or 'auto', default='auto'
         Step size of the weights, not negative; 0 is plain training. A schedule is a
         function of the epoch, from 0. 'auto' tries 0, 0.03 and 0.1: networks trained
-        with each on one half of the rows, for 30 epochs at most, predict the other
-        half, and the other way round. Of those that come nearer to as many targets as
-        the best, within three standard errors, the smallest is used, in the first 60
-        epochs; then weights stay as they are. One is out of question that is five
-        robust deviations away from targets most of which plain training meets. The
-        choice takes about as long as 90 epochs. Less than 30 rows, and
-        ``partial_fit``, take the paper's 0.01.
+        with each on one half of the rows, for 30 epochs, or 300 steps where rows are
+        few, predict the other half, and the other way round. Of those that come nearer
+        to as many targets as the best, within three standard errors, the smallest is
+        used, in the first 60 epochs; then weights stay as they are. One is out of
+        question that is five robust deviations away from targets most of which plain
+        training meets. The choice takes about as long as 90 epochs, or 900 steps where
+        rows are few. Less than 30 rows, and ``partial_fit``, take the paper's 0.01.
     mixup : float, default=0.0
         Train on convex combinations of rows and of their targets, with shares from
         Beta(mixup, mixup). 0: none.

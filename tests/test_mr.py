@@ -282,6 +282,26 @@ def test_what_the_choice_leaves_to_the_caller_is_used():
     assert model.label_smoothing_ == 0.3 and model.eta_ in (0, 0.03, 0.1)
 
 
+@pytest.mark.parametrize(
+    "batch_size, max_iter, n_epochs",
+    [(80, 400, 300), (80, 50, 50), (8, 400, 30), (16, 400, 60)],
+)
+def test_candidates_are_tried_for_as_many_steps_where_rows_are_few(
+    batch_size, max_iter, n_epochs, monkeypatch
+):
+    tried = []
+
+    def note(rows, progress, recipe, context, watch):
+        tried.append(watch.n_epochs)
+
+    monkeypatch.setattr(_choice, "run_epochs", note)
+    X, y = make_moons(80, random_state=0)
+    small = {"hidden_layer_sizes": (4,), "batch_size": batch_size, "random_state": 0}
+    MRClassifier(max_iter=max_iter, n_iter_no_change=2, tol=1e9, **small).fit(X, y)
+    # the halves are not quite of a size
+    assert tried == pytest.approx([n_epochs, n_epochs], rel=0.2)
+
+
 def test_a_fit_that_goes_on_keeps_to_its_choice():
     X, y, _ = noisy("classification")
     model = MRClassifier(**SMALL, warm_start=True).fit(X, y)
