@@ -120,9 +120,12 @@ class RegressorBase(RegressorMixin, NetBase):
         flat = y.ndim == 1 or y.shape[1] == 1
         columns = column_or_1d(y, warn=True)[:, None] if flat else y
         if call.resume:
-            scaler = TargetScaler(self._y_center, self._y_scale)
+            # what was constant so far may vary from now on
+            scale = np.where(self._y_scale > 0, self._y_scale, 1.0)
+            scaler = TargetScaler(self._y_center, scale)
         else:
-            scaler = TargetScaler.fit(columns.astype(np.float64), weights)
+            constant = 1.0 if call.partial else 0.0  # predicted as it is, in any unit
+            scaler = TargetScaler.fit(columns.astype(np.float64), weights, constant)
         return {
             "n_outputs_": columns.shape[1],
             "_y_flat": flat,

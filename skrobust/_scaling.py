@@ -219,28 +219,33 @@ class TargetScaler:
 
     Both withstand corruption of nearly half the rows, where mean and maximum fall to
     one. Where more than half the targets are equal it is the lower quartile of the
-    others' deviations, and 1 where there are none.
+    others' deviations.
 
     Attributes
     ----------
     center, scale : ndarray of shape (n_outputs,)
+        A scale of 0 undoes to the center, whatever is scaled back.
     """
 
     center: Array
     scale: Array
 
     @classmethod
-    def fit(cls, y: Array, weights: Array) -> TargetScaler:
-        """Estimate from targets (n, n_outputs) with positive weights (n,)."""
+    def fit(cls, y: Array, weights: Array, constant: float = 1.0) -> TargetScaler:
+        """Estimate from targets (n, n_outputs) with positive weights (n,).
+
+        ``constant`` is the scale where all are equal.
+        """
         center = weighted_quantile(y, 0.5, weights)[0].astype(np.float64)
         away = np.abs(y - center)
         # where targets are seldom other than zero, most of those may be gross
         scale = robust_spread(away, weights, 0.25)
-        return cls(center, np.where(scale > 0, scale, 1.0))
+        return cls(center, np.where(scale > 0, scale, constant))
 
     def transform(self, y: Array) -> Array:
         """Scale targets; those beyond 1e12 scales are moved there."""
-        return np.clip((y - self.center) / self.scale, -FAR, FAR)
+        scale = np.where(self.scale > 0, self.scale, 1.0)
+        return np.clip((y - self.center) / scale, -FAR, FAR)
 
     def inverse_transform(self, z: Array) -> Array:
         """Undo the scaling."""

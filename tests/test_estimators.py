@@ -1066,6 +1066,19 @@ def test_the_only_row_of_a_class_is_for_training_and_others_are_held_out():
         skrobust.NetClassifier(**SMALL, early_stopping=True).fit(X[:3], [0, 1, 2])
 
 
+def test_other_seeds_hold_out_other_rows():
+    stopping = SMALL | {"early_stopping": True}
+    held = [
+        skrobust.NetRegressor(**stopping | {"random_state": seed})
+        .fit(X[:60], NUMBERS[:60])
+        .sample_weight_
+        == 0
+        for seed in (0, 1)
+    ]
+    assert held[0].sum() == held[1].sum() == 6
+    assert (held[0] != held[1]).any()
+
+
 def test_heavy_weights_are_held_out_row_by_row():
     X, kw = np.random.RandomState(0).randn(20, 2), SMALL | {"batch_size": 1.0}
     y, w = X[:, 0], np.full(20, 17)
@@ -1784,3 +1797,18 @@ def test_the_papers_ramp_is_longer_where_rows_are_few():
     assert reached == [10, 20]
     assert shares(30, 1).index(0.4) + 1 == 15
     assert shares(30, 1, ramp=3).index(0.4) + 1 == 3
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+def test_a_constant_target_is_predicted_as_it_is_until_it_varies(unit):
+    X = np.random.RandomState(0).normal(size=(60, 3))
+    y, moved = np.full(60, 3.0 * unit), unit * X[:, 0]
+    model = skrobust.NetRegressor(max_iter=30, warm_start=True, random_state=0).fit(
+        X, y
+    )
+    assert_array_equal(model.predict(X), y)
+    assert np.std(model.fit(X, 3 * unit + moved).predict(X)) > 0
+    part = skrobust.NetRegressor(random_state=0).partial_fit(X, np.full(60, 3.0))
+    for _ in range(50):
+        part.partial_fit(X, 3 + X[:, 0])
+    assert part.score(X, 3 + X[:, 0]) > 0.9
