@@ -17,6 +17,7 @@ from ._mom import MoMRegressor
 from ._mr import MRClassifier
 from ._params import keep
 from ._regressor import NetRegressor
+from ._scaling import weighted_quantile
 from ._two_stage import TwoStage, final_has
 
 Array = NDArray[Any]
@@ -41,8 +42,10 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
     A robust first stage may also give up rows that are only hard, such as a group that
     differs from all others. Wrong rows cannot be learnt from each other, hard ones can.
     So with ``threshold='auto'`` the final estimator is first trained on all rows of a
-    fold's training part, and if that halves the errors of most rejected rows of the
-    fold, nothing is rejected.
+    fold's training part. If that halves the errors of most rejected rows of the fold,
+    or takes away a third of all of them beyond what a common error of wrong rows would
+    explain, nothing is rejected. Gross errors beside it hide a hard group: then both
+    are rejected.
 
     Parameters
     ----------
@@ -158,13 +161,25 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
         scores = _rejection.scores_of(residuals, opinion, weights)
         return scores, float(self.threshold)
 
-    def _learnable(self, before: Array, after: Array, y: Array, weights: Array) -> bool:
-        """Whether most rejected rows are half as wrong after training on their like."""
+    def _learnable(
+        self, before: Array, after: Array, y: Array, weights: Array, share: float
+    ) -> bool:
+        """Whether rejected rows come out less wrong after training on their like.
+
+        Most of them half as wrong, or all in the mean by a third more than if training
+        followed their mean: of a common error it takes away their ``share`` of all
+        rows. In the mean a row counts by how wrong it was, up to the median.
+        """
         y = y.reshape(len(y), -1)
         unit = np.ptp(y, axis=0)  # outputs may differ in theirs
         unit[unit == 0] = 1
         was, now = (np.max(abs(y - o) / unit, axis=1) for o in (before, after))
-        return bool(weights[now < 0.5 * was].sum() > 0.5 * weights.sum())
+        left = np.minimum(now, was) / np.where(was > 0, was, 1)
+        if weights[left < 0.5].sum() > 0.5 * weights.sum():
+            return True
+        far = weighted_quantile(was[:, None], 0.5, weights)[0, 0]
+        mean = np.average(left, weights=weights * np.minimum(was, far))
+        return bool(mean < (1 - share) * 2 / 3)
 
 
 def _chances(model: Any, X: Any) -> Array:

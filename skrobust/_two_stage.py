@@ -142,7 +142,8 @@ class TwoStage(CallbackSupportMixin, BaseEstimator):
             task, rows = context.subcontext(task_name="second look"), outer[out]
             model = self._train(task, final, X, y, inner, params.final_estimator.fit)
             after = self._opinion(model, _safe_indexing(X, rows), about)
-            if self._learnable(opinions[k][out], after, numbers[rows], weights[rows]):
+            mass, share = weights[rows], weights[rows].sum() / weights[outer].sum()
+            if self._learnable(opinions[k][out], after, numbers[rows], mass, share):
                 rejected[:], threshold = False, np.inf
         kept = (weights > 0) & ~rejected
         task, rows = context.subcontext(task_name="refit"), np.flatnonzero(kept)
