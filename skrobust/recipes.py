@@ -231,6 +231,9 @@ def huber(task: str = "regression", *, delta: float = 1.345, **params: Any) -> N
 def absolute_deviation(task: str = "regression", **params: Any) -> Net:
     """Train with the absolute error, whose optimum is the conditional median.
 
+    For targets that are moderately wrong: grossly wrong ones, each of which pulls as
+    much as any other row, are still learned by heart where rows are few.
+
     Parameters
     ----------
     {regression}
