@@ -17,6 +17,7 @@ from skrobust._border import (
     pick_device,
     pick_dtype,
     stream_seed,
+    target_keys,
     to_numpy,
 )
 
@@ -70,6 +71,13 @@ def test_tensors_come_over_and_everything_else_stays():
     assert np.array_equal(to_numpy(t), [0, 1, 2])
     for other in ([1, 2], None, "x", np.ones(2)):
         assert to_numpy(other) is other
+
+
+def test_rows_are_equal_whose_targets_differ_in_the_last_digits():
+    X, target = np.zeros((5, 2)), 0.1 * np.arange(5.0)
+    near = target_keys(X, target + 1e-12)  # as scaled targets may
+    assert np.array_equal(near, target_keys(X, target))
+    assert (target_keys(X, target + 1e-3) != near).all()
 
 
 # -- devices and precision -------------------------------------------------------

@@ -158,6 +158,12 @@ def test_the_automatic_threshold_ignores_outliers_and_follows_the_scale():
     )
 
 
+@pytest.mark.parametrize("score", [3.0, -3.0])
+def test_what_may_be_rounding_separates_no_row_from_its_equals(score):
+    level = automatic_threshold(np.full(10, score), np.ones(10), rounding=1e-5)
+    assert level <= score - 0.9e-5 * 3
+
+
 class Own(torch.nn.Sequential):
     """A network that knows single precision only."""
 
@@ -311,6 +317,16 @@ def test_what_is_held_out_of_a_weight_is_what_is_of_so_many_rows():
     # other weights are rows of their own, whatever their unit
     part = held_out(rows, weights * 0.37, 0.3)
     assert set(np.round(part / 0.37, 9)) <= set(weights) | {0}
+
+
+def test_the_share_is_held_out_of_heavy_rows_too():
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 3, size=(20, 2)).astype(float)
+    weights = rng.integers(20, 100, 20)
+    of_weight = held_out(rows, weights.astype(float), 0.3)
+    assert of_weight.sum() == pytest.approx(0.3 * weights.sum(), rel=0.1)
+    each = held_out(np.repeat(rows, weights, 0), np.ones(weights.sum()), 0.3)
+    assert of_weight.sum() == each.sum()
 
 
 def test_p_values_of_rows_with_many_zeros_are_valid():

@@ -355,6 +355,14 @@ def test_mixture_rows_are_each_explained_by_one_corruption():
     assert np.linalg.norm(drawn - X[rest] @ W) > 1  # not linadv alone
 
 
+def test_mixture_deals_corruptions_whatever_the_place_of_a_row():
+    y = np.arange(1.0, 401)
+    corrupted, _ = mixture(y, 1.0, random_state=0, corruptions=(maximum, signflip))
+    flipped = corrupted < 0
+    assert flipped.sum() == 200
+    assert flipped[:200].mean() == pytest.approx(0.5, abs=0.15)
+
+
 def test_mixture_takes_any_corruption_and_needs_no_features_then():
     y = np.arange(1.0, 11.0)
     corrupted, mask = mixture(y, 0.4, random_state=0, corruptions=[maximum, signflip])

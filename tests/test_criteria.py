@@ -124,6 +124,18 @@ def test_cross_entropy_withstands_absurd_logits():
     assert torch.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize("hard", [False, True])
+def test_bootstrapping_mixes_what_the_network_says_into_the_target(hard):
+    """Equations 6 (soft) and 7 (hard) of Reed et al."""
+    output, (_, target) = draw()[0], one_hot()
+    said = output.softmax(-1)
+    if hard:
+        said = nn.functional.one_hot(said.argmax(-1), C).to(F64)
+    expected = CrossEntropy().value(output, 0.7 * target + 0.3 * said)
+    values = BootstrapCrossEntropy(0.3, hard).value(output, target)
+    torch.testing.assert_close(values, expected)
+
+
 def test_huber_lies_between_its_two_limits():
     output, target = draw()
     square, absolute = SquaredError(), AbsoluteError()

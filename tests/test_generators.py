@@ -109,6 +109,13 @@ def test_spirals_have_even_arms_of_the_stated_shape():
         assert np.isclose(np.exp(1j * angle[0]), np.exp(1j * start))
 
 
+def test_scaling_turns_no_spiral_round():
+    for seed in range(30):  # of which some lie left below
+        X = make_spirals(1, noise=3.0, random_state=seed)[0][0]
+        angle = 3.0 * np.random.RandomState(seed).standard_normal()
+        assert (np.sign(X) == np.sign([np.sin(angle), np.cos(angle)])).all()
+
+
 def test_wrong_spiral_labels_are_spread_over_the_other_arms():
     _, y, truth, wrong = make_spirals(5000, contamination=0.8, random_state=0)
     step = ((y - truth) % 5)[wrong]

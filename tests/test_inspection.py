@@ -265,6 +265,12 @@ def test_without_held_out_rows_there_is_one_axis(detector):
     assert display.validation_ax_ is None and len(display.figure_.axes) == 1
 
 
+def test_scores_of_the_last_epochs_stand_at_the_last_epochs():
+    curves = {"loss_curve": [5, 4, 3, 2, 1], "validation_scores": [0.1, 0.2]}
+    line = TrainingCurveDisplay(**curves).plot().validation_line_
+    assert line.get_xdata().tolist() == [4, 5]
+
+
 def test_pipelines_and_searches_show_their_model(detector):
     pipe = make_pipeline(StandardScaler(), PRLClassifier(**small)).fit(X, y_class)
     search = GridSearchCV(pipe, {"prlclassifier__epsilon": [0.1]}, cv=2)
@@ -516,6 +522,14 @@ def test_scores_beyond_all_measure_leave_contours_of_the_rest(share):
     assert np.isfinite(levels).all() and (np.diff(levels) > 0).all()
     if share < 1:
         assert levels[0] >= xx0.min() and levels[-1] <= 2e17
+
+
+def test_levels_are_spread_over_the_upper_nine_tenths():
+    xx0, xx1 = np.meshgrid(np.linspace(-3, 3, 40), np.linspace(-3, 3, 40))
+    score = -np.exp(xx0**2 + xx1**2)  # densities fall without end
+    display = ScoreContourDisplay(xx0=xx0, xx1=xx1, response=score).plot(levels=7)
+    expected = np.linspace(np.quantile(score, 0.1), score.max(), 7)
+    np.testing.assert_allclose(display.surface_.levels, expected)
 
 
 # -- sensitivity -------------------------------------------------------------------

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import nn
 
 from skrobust import NetOutlierDetector, RCAOutlierDetector
@@ -364,12 +364,26 @@ def test_the_fitted_imputer_decides_on_missing_values():
     assert_array_equal(filling.set_params(imputer=None).score_samples(rows), scores)
 
 
+def test_training_that_goes_on_keeps_what_fills_holes():
+    rows = holes()
+    model = rca(imputer="mean").partial_fit(rows)
+    filled = model._imputer.statistics_
+    assert_array_equal(model.partial_fit(rows[:20])._imputer.statistics_, filled)
+    model = rca(imputer="mean", warm_start=True).fit(rows)
+    assert_array_equal(model.fit(rows[:20])._imputer.statistics_, filled)
+
+
 def test_an_empty_column_is_filled_and_a_careless_imputer_refused():
     rows = holes()
     rows[:, 0] = np.nan
     assert np.isfinite(rca(imputer="mean").fit(rows).score_samples(rows)).all()
     with pytest.raises(ValueError, match="keep the columns"):
         rca(imputer=SimpleImputer()).fit(rows)
+
+
+def test_an_imputer_that_leaves_holes_is_refused():
+    with pytest.raises(ValueError, match="must fill every missing value"):
+        rca(imputer=FunctionTransformer()).fit(holes())
 
 
 # -- settings ------------------------------------------------------------------------

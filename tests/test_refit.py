@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import joblib
 import numpy as np
 import pytest
@@ -184,6 +186,20 @@ def test_a_group_is_kept_if_the_final_estimator_learns_it_and_wrong_rows_are_not
         assert (~model.inlier_mask_)[far].mean() > 0.99
 
 
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.5])
+def test_what_plain_training_learns_beyond_a_mean_is_taken_back(share):
+    learnable = partial(RejectRefitRegressor()._learnable, share=share)
+    y, before, weights = np.full(10, 30.0), np.zeros((10, 1)), np.ones(10)
+    follows_the_mean = np.full((10, 1), share * 30)  # of a common error
+    assert not learnable(before, follows_the_mean, y, weights)
+    # a region at whose border rows stay hard
+    left = np.array([0.0, 0.1, 0.1, 0.2, 0.5, 0.6, 0.7, 0.7, 0.8, 1.3])
+    after = y[:, None] * (1 - left[:, None])
+    assert (left < 0.5).sum() < 5
+    assert learnable(before, after, y, weights) == (share < 0.3)
+    assert learnable(before, after, y, np.where(left > 0.4, 0.5, 1.0))
+
+
 # -- weights, order, folds
 
 
@@ -355,6 +371,57 @@ def test_wrong_rows_that_lie_close_do_not_hide_those_that_lie_far(share, errors,
     residual[wrong] += size * draws[wrong]
     out = judged(residual)[1]
     assert out[wrong].mean() > 0.3 and out[~wrong].mean() < 0.05
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_are_in_scales_of_the_rows_that_are_kept(seed):
+    rng = np.random.RandomState(seed)
+    residual = rng.laplace(size=100)
+    wrong = np.arange(100) < 25
+    residual[wrong] += (6 * rng.uniform(size=100) * rng.choice([-1, 1], 100))[wrong]
+    scores, out = judged(residual)
+    again = rejection.scores_of(
+        residual[:, None], np.zeros((100, 1)), np.ones(100), ~out
+    )
+    np.testing.assert_allclose(scores, again)
+
+
+def test_what_was_rejected_stays_so_where_the_kept_rows_would_hide_it():
+    rng = np.random.RandomState(0)
+    residual = rng.laplace(size=600)
+    wrong = np.arange(600) < 600 * 0.25
+    residual[wrong] += (4 * rng.standard_normal(600) * rng.choice([-1, 1], 600))[wrong]
+    out = judged(residual)[1]
+    assert out[wrong].sum() > 10 and out[~wrong].mean() < 0.01
+
+
+@pytest.mark.parametrize("shape, told", [(0.1, 0.3), (0.45, 0.45), (1.5, 0.6)])
+def test_the_shape_of_a_tail_is_told_within_limits(shape, told):
+    """Pickands' estimate is exact for quantiles of a generalized Pareto tail."""
+    rank = (np.arange(6400) + 0.5) / 6400
+    above = 0.5 * ((2 * (1 - rank)) ** -shape - 1) / shape
+    scores = 1 / 1.4826 + np.where(rank < 0.5, rank - 0.5, above)
+    found, reach = rejection.read_tail(scores, np.ones(6400))
+    assert found == pytest.approx(told, abs=0.01)
+    assert reach >= 1.8627 - 1 / 1.4826
+
+
+def test_the_reach_of_a_tail_is_at_least_that_of_normal_scores():
+    rank = (np.arange(640) + 0.5) / 640
+    reach = rejection.read_tail(2 * rank / 1.4826, np.ones(640))[1]
+    assert reach == pytest.approx(1.8627 - 1 / 1.4826)
+
+
+def test_a_heap_of_scores_just_above_the_median_tells_nothing_of_the_tail():
+    scores = np.r_[np.zeros(40), np.full(50, 0.7), np.full(10, 1.8)]
+    assert rejection.read_tail(scores, np.ones(100))[0] == rejection.SHAPES[0]
+
+
+@pytest.mark.parametrize("most", [0.07, 0.28, 0.29, 0.55])
+def test_shares_of_a_hundred_rows_are_counted_exactly(most):
+    # 0.29 * 100 is a hair less than 29
+    out = rejection.reject(np.arange(100.0), np.ones(100), np.zeros(100), 0.0, most)
+    assert out.sum() == round(100 * most)
 
 
 @pytest.mark.parametrize("far", [9.0, 12.0])
@@ -577,6 +644,13 @@ def test_any_splitter_will_do_and_rows_of_no_fold_are_kept():
     inner, outer = np.arange(20, 120), np.arange(20)
     model = regressor(cv=[(inner, outer)]).fit(X, y)
     assert model.inlier_mask_[20:].all() and not model.outlier_score_[20:].any()
+
+
+def test_opinions_of_a_row_that_is_judged_twice_are_averaged():
+    X, y = lines()
+    splits = list(KFold(3).split(X))
+    once, twice = (regressor(cv=cv).fit(X, y) for cv in (splits, 2 * splits))
+    np.testing.assert_allclose(twice.outlier_score_, once.outlier_score_)
 
 
 @both

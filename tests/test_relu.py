@@ -336,6 +336,14 @@ def test_score_is_highest_at_the_truth_and_bounded_in_outliers():
     assert model.score(spoiled) > -50.0 > -model.outlier_score_samples(spoiled).max()
 
 
+def test_the_score_counts_a_weight_as_repetition():
+    X = np.maximum(np.random.RandomState(0).standard_normal((200, 2)) + 0.5, 0)
+    weights = np.random.RandomState(1).randint(0, 4, 200)
+    model = ReLUDistributionEstimator(solver="newton").fit(X)
+    repeated = model.score(np.repeat(X, weights, axis=0))
+    assert_allclose(model.score(X, sample_weight=weights), repeated)
+
+
 @pytest.mark.parametrize("solver", ["likelihood", "newton", "gd"])
 @pytest.mark.parametrize("gross", [1e150, 1e200, 1e300])
 def test_rows_whose_squares_are_no_numbers_are_outliers_like_others(solver, gross):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import quad
-from scipy.stats import multivariate_normal, norm, truncnorm
+from scipy.stats import multivariate_normal, norm, trim_mean, truncnorm
 
 from skrobust._relu.blocks import block_size, summarise_columns
 from skrobust._relu.censored import bivariate_cdf, censored_margins, mills
@@ -194,6 +194,15 @@ def test_unfiltered_blocks_are_means():
     )
     assert_allclose(found.moments[0] * found.scale, X.mean(0))
     assert_allclose(found.moments[1] * found.scale**2, (X**2).mean(0))
+
+
+def test_trimmed_blocks_are_trimmed_means():
+    x = np.random.RandomState(0).rand(40, 1) + 1
+    x[::9] = 1e6
+    options = dict(filter="trimmed_mean", trim=0.25)
+    found = summarise_columns(x, np.arange(40), np.ones(40), np.array([40]), **options)
+    expected = [trim_mean(values[:, 0], 0.25) for values in (x, x * x)]
+    assert_allclose(found.moments[:, 0] * found.scale[0] ** [1, 2], expected)
 
 
 def test_collapsed_rows_are_the_same_rows_in_any_order():

@@ -105,6 +105,17 @@ class TestEveryRule:
         weights[0, [1, 5]] = 0
         assert (apply(rule, scores, weights)[:, [1, 5]] == 0).all()
 
+    @pytest.mark.parametrize("score", [0.0, 0.5, torch.inf])
+    @pytest.mark.parametrize("equal", [True, False])
+    def test_a_row_without_weight_moves_no_other(self, rule, score, equal):
+        scores, weights = draw()
+        weights = torch.ones_like(weights) if equal else weights
+        more = torch.cat([scores, torch.full((K, 1), score, dtype=torch.float64)], -1)
+        longer = torch.cat([weights, torch.zeros(1, 1, dtype=torch.float64)], -1)
+        after = apply(rule, more, longer)
+        torch.testing.assert_close(after[:, :-1], apply(rule, scores, weights))
+        assert (after[:, -1] == 0).all()
+
     def test_infinite_scores_leave_finite_weights(self, rule):
         scores, weights = draw()
         scores[:, 3] = torch.inf
@@ -320,6 +331,8 @@ def test_phases_follow_each_other():
         assert torch.equal(apply(rule, scores, weights, epoch), expected)
     assert rule.by_order
     assert not Phases(then, Cap(0.5)).by_order
+    assert chain(then, first).by_order
+    assert not chain(then, Cap(0.5)).by_order
 
 
 @pytest.mark.parametrize("n_epochs", [0, 1, 4, 10])
@@ -430,6 +443,14 @@ def test_one_heavy_row_is_many_blocks():
     assert kept.tolist() == [[0, 0, 3, 0, 0]]
 
 
+def test_rows_of_many_repetitions_make_larger_blocks_and_not_more():
+    scores = draw(k=1, n=10)[0]
+    weights = torch.full((1, 10), 1000.0, dtype=torch.float64)
+    kept = apply(MedianOfMeans(0.5), scores, weights)
+    # a block is half a row of up to 16 repetitions
+    assert kept.sum() == 10_000 / (0.5 * 16 * 10)
+
+
 @pytest.mark.parametrize("factor", [1.0, 5.0])
 def test_rows_near_the_median_are_kept(factor):
     scores, weights = draw(n=101)
@@ -521,6 +542,24 @@ def test_the_mixture_tells_two_groups_apart():
     chance = LossMixture(0)(torch.cat([low, high], -1), torch.ones(1, 400), epoch=0)
     assert (chance[:, :300] > 0.5).all() and chance[:, :300].mean() > 0.9
     assert (chance[:, 300:] < 0.5).all() and chance[:, 300:].mean() < 0.1
+
+
+def test_the_mixture_counts_the_groups():
+    # half of the higher group looks as if it were of the lower one
+    rng = np.random.default_rng(0)
+    scores = np.r_[rng.beta(2, 4, 3600), rng.beta(4, 2, 400)]
+    chance = LossMixture(0, n_iter=200)(
+        torch.as_tensor(scores)[None], torch.ones(1, 4000), epoch=0
+    )
+    assert chance.mean() == pytest.approx(0.9, abs=0.08)
+
+
+def test_the_mixture_takes_infinite_scores_for_high_ones():
+    scores = draw(n=40)[0]
+    scores[:, :4] = torch.inf
+    weights = torch.ones(1, 40, dtype=torch.float64)
+    chance = apply(LossMixture(0), scores, weights)
+    assert (chance[:, :4] < 0.5).all() and (chance[:, 4:] > 0.5).all()
 
 
 def test_the_mixture_waits():

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skrobust._scaling import CLIP, FAR, InputScaler, TargetScaler, weighted_quantile
+from skrobust._scaling import (
+    CLIP,
+    FAR,
+    BendingScaler,
+    InputScaler,
+    TargetScaler,
+    weighted_quantile,
+)
 
 rng = np.random.default_rng(0)
 
@@ -138,15 +147,17 @@ def test_input_scaling_does_not_care_about_units(scale):
     assert np.isfinite(got).all()
 
 
-def test_tables_of_two_kinds_in_turns_are_scaled_like_shuffled_ones():
+@pytest.mark.parametrize("second", [slice(None, None, 2), slice(4000, None)])
+def test_tables_of_two_kinds_in_any_order_are_scaled_like_shuffled_ones(second):
     """A large table's fences come from some of its rows, not all of a kind."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(8000, 1))
-    X[::2] += 1000
+    X[second] += 1000
     scaler = InputScaler.fit(X, ones(8000))
     assert scaler.mean[0] == pytest.approx(500, rel=0.01)
     assert scaler.scale[0] == pytest.approx(500, rel=0.01)
-    assert np.ptp(scaler.transform(X[1::2])) > 0
+    first = X[X[:, 0] < 500]
+    assert len(first) == 4000 and np.ptp(scaler.transform(first)) > 0
 
 
 @pytest.mark.parametrize("scale", [1e160, 1e300])
@@ -175,6 +186,24 @@ def test_a_rare_indicator_keeps_its_spread():
     X[:5] = 1.0
     Z = InputScaler.fit(X, ones(100)).transform(X)
     assert np.ptp(Z) > 1
+
+
+def test_the_fences_of_a_mostly_zero_column_come_from_the_other_values():
+    x = np.zeros((500, 1))
+    x[:40, 0] = np.random.default_rng(0).lognormal(sigma=1.5, size=40)
+    median = np.quantile(x[:40], 0.5, method="inverted_cdf")
+    inside = np.clip(x, 0, 5 * 1.4826 * median)
+    scaler = InputScaler.fit(x, ones(500))
+    assert_allclose([scaler.mean[0], scaler.scale[0]], [inside.mean(), inside.std()])
+
+
+def test_bent_numbers_of_any_size_unbend_to_numbers():
+    X = np.random.default_rng(0).normal(size=(50, 1))
+    scaler = BendingScaler.fit(X, ones(50))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        far = scaler.inverse_transform(np.array([[-1e6], [1e6]]))
+    assert np.isfinite(far).all() and far[0, 0] < 0 < far[1, 0]
 
 
 # -- targets ---------------------------------------------------------------------
@@ -294,6 +323,16 @@ def test_a_code_for_missing_values_hides_no_others(share, code):
     X[rng.random(1000) < share] = code
     scaler = InputScaler.fit(X, ones(1000))
     assert 0.8 < scaler.scale[0] < 5 and abs(scaler.mean[0]) < 2.5
+
+
+def test_beside_codes_fences_lie_where_those_of_normal_data_would():
+    x = np.random.default_rng(0).normal(size=(2000, 1))
+    x[::5] = 1e6
+    first, third = np.quantile(x, [0.25, 0.75], method="inverted_cdf")
+    reach = 4.25 * (third - first)  # 6.4 deviations from the middle
+    scaler = InputScaler.fit(x, ones(2000))
+    inside = np.clip(x, first - reach, third + reach)
+    assert_allclose([scaler.mean[0], scaler.scale[0]], [inside.mean(), inside.std()])
 
 
 @pytest.mark.parametrize("draw", ["standard_cauchy", "standard_exponential"])

@@ -613,6 +613,16 @@ def test_ghost_norms_are_those_of_each_row(name):
         assert_close(got, row_norms(module, x, gradient[k]))
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
+@pytest.mark.parametrize("kernel, dilation", [(2, 1), ((4, 3), 1), (2, 3)])
+def test_ghost_norms_of_even_kernels_know_the_longer_side(kernel, dilation):
+    layer = partial(nn.Conv2d, 2, 3, kernel, padding="same", dilation=dilation)
+    (module,) = build_modules(lambda: nn.Sequential(layer(), nn.Flatten()), 1, 0)
+    module, (x, (gradient,), _) = module.double(), data(IMAGE, 1, 3 * 7 * 6)
+    found = row_gradient_norms(module, x, gradient)
+    assert_close(found, row_norms(module, x, gradient))
+
+
 @pytest.mark.parametrize(
     "name", ["linear", "relu in place", "conv", "without gradients", "keywords", "hook"]
 )
@@ -706,6 +716,13 @@ def test_both_stacks_give_the_same_gradients(activation):
     assert_close(*(s.decaying[1].norm() for s in (stack, other)))
 
 
+def test_decaying_parameters_of_modules_are_the_weights_of_layers():
+    modules, _ = made("batch norm")
+    stack = ModuleStack(modules, dtype=F64, device=torch.device("cpu"))
+    expected = [torch.cat([m[i].weight.flatten() for i in (0, 2)]) for m in modules]
+    assert_close(stack.decaying[0], torch.stack(expected).detach())
+
+
 def test_a_module_stack_keeps_no_gradient_from_the_step_before():
     modules, (x, gradient, weights) = made("linear")
     stack = ModuleStack(modules, dtype=F64, device=torch.device("cpu"))
@@ -764,6 +781,22 @@ def test_a_users_dropout_draws_from_the_stacks_generator():
     assert torch.equal(outputs[0], outputs[1])
     assert not torch.equal(outputs[0], outputs[2])
     assert not torch.equal(outputs[0], stack.predict(x))
+
+
+@pytest.mark.parametrize(
+    "layer, has_modes",
+    [
+        (nn.RReLU, True),
+        (partial(nn.MultiheadAttention, 4, 1, 0.5), True),
+        (partial(nn.Dropout, 0.5), True),
+        (partial(nn.BatchNorm1d, 4), True),
+        (nn.LeakyReLU, False),
+    ],
+)
+def test_modules_that_are_another_function_in_training_are_known(layer, has_modes):
+    modules = build_modules(lambda: nn.Sequential(nn.Linear(4, 4), layer()), 1, 0)
+    stack = ModuleStack(modules, dtype=F64, device=torch.device("cpu"))
+    assert stack.has_modes == has_modes
 
 
 def test_memory_does_not_grow_with_the_numbers_of_rows_that_rules_leave():

@@ -165,11 +165,22 @@ def test_two_reweights_are_one_after_the_other():
     assert_close(both.weights, chained.weights)
 
 
+@pytest.mark.parametrize("kind", [Reweight, ReweightByLabel])
+def test_rules_for_all_rows_leave_a_batch_to_the_others(kind):
+    stack, batch, context = scene()
+    assert kind(Trim(0.3), every=1)(stack, batch, context) is batch
+
+
 def test_smoothing_nothing_changes_nothing_and_more_moves_towards_even():
     stack, batch, context = scene()
     assert torch.equal(SmoothLabels(0.0)(stack, batch, context).y, batch.y)
     y = SmoothLabels(0.3)(stack, batch, context).y
     assert_close(y, 0.7 * batch.y + 0.1)
+
+
+def test_a_schedule_of_smoothing_is_held_to_its_range():
+    with pytest.raises(ValueError, match="in epoch 3; it must be in"):
+        SmoothLabels(lambda epoch: 1.0)(*scene(epoch=3))
 
 
 def test_smoothing_does_not_hide_new_targets_behind_known_losses():
@@ -205,6 +216,13 @@ def test_mixup_mixes_pairs_of_rows_and_keeps_the_total_weight():
                 assert -1e-9 <= share <= 1 + 1e-9
                 break
     assert seen == set(range(N))
+
+
+def test_mixing_keeps_the_share_of_weight_that_all_rows_have_left():
+    stack, batch, context = scene()
+    judged = Batch(batch.x, batch.y, 0.3 * batch.weights, prior=batch.weights)
+    mixed = Mixup()(stack, judged, context)
+    assert_close(mixed.weights, 0.3 * mixed.prior)
 
 
 def test_mixup_loss_is_the_weighted_loss_of_both_targets():
@@ -276,6 +294,13 @@ def test_relabelling_gives_way_where_weight_was_lost_and_gives_weight_back():
         for i in range(N):
             share = trust[k, i] if said[i] != guess[k, i] else 1.0
             assert float(after.y[k, i, said[i]]) == pytest.approx(float(share))
+
+
+def test_relabelling_leaves_the_labels_of_rows_that_gained_weight():
+    stack, batch, context = scene()
+    judged = Batch(batch.x, batch.y, 2 * batch.weights, prior=batch.weights)
+    after = Relabel()(stack, judged, context)
+    assert_close(after.y, batch.y.expand_as(after.y))
 
 
 # -- weights by label ------------------------------------------------------------
@@ -350,6 +375,14 @@ def test_means_of_labels_are_those_of_weight(seed):
     assert_close(left, torch.stack(again), rtol=1e-12, atol=1e-12)
 
 
+def test_each_network_may_have_labels_of_its_own():
+    stack, batch, context = scene()
+    each = Batch(batch.x, batch.y.expand(K, N, C), batch.weights)
+    step = ReweightByLabel(Trim(0.7), CrossEntropy())
+    one, other = (step(stack, b, context).weights for b in (batch, each))
+    assert_close(one, other)
+
+
 def test_a_rare_class_of_clean_labels_is_learned():
     X, y = make_classification(
         1500,
@@ -380,12 +413,13 @@ def test_a_rule_of_reach_keeps_rows_beside_spared_ones():
 def test_relabelling_after_mixing_knows_the_mixed_trust():
     stack, batch, context = scene()
     own = batch.weights
-    judged = Batch(batch.x, batch.y, own * torch.linspace(0, 1, N), None, own)
-    before = Relabel()(stack, judged, context)
-    assert not torch.equal(before.y, batch.y.expand_as(before.y))
+    judged = Batch(batch.x, batch.y, 0.3 * own, prior=own)
     mixed = Mixup()(stack, judged, context)
     after = Relabel()(stack, mixed, context)
-    assert not torch.equal(after.y, mixed.y.expand_as(after.y))
+    guess = stack.predict(mixed.x).argmax(-1)
+    guess = torch.nn.functional.one_hot(guess, C).to(F64)
+    assert_close(after.y, 0.3 * mixed.y + 0.7 * guess)
+    assert_close(after.weights, mixed.weights / 0.3)
     assert_close(after.weights.sum(), own.sum())
 
 
@@ -396,6 +430,17 @@ def test_jitter_moves_inputs_of_any_shape():
     moved = Jitter(0.1)(stack, batch, context).x
     assert moved.shape == cubes.shape and (moved != cubes).all()
     assert torch.equal(moved[:N], moved[N:])  # equal rows alike
+    noise = (moved - cubes)[:N].flatten(1)
+    apart = (noise[:, None] - noise).abs().amax(-1) > 1e-6
+    assert apart.double().mean() > 0.8  # and others not
+
+
+def test_jitter_is_normal_noise_of_the_stated_size():
+    stack, _, context = scene()
+    x = torch.arange(4000, dtype=F64)[:, None].repeat(1, 3)
+    noise = Jitter(0.2)(stack, Batch(x, None, torch.ones(1, 4000)), context).x - x
+    assert float(noise.std(0).mean()) == pytest.approx(0.2, rel=0.1)
+    assert len(noise.round(decimals=6).unique(dim=0)) > 200
 
 
 @pytest.mark.parametrize("rule", ["trim", Trim, Ramp(0.2), None])

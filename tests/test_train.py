@@ -23,6 +23,7 @@ from skrobust._stack import MLPStack
 from skrobust._train import (
     Diverged,
     Recipe,
+    _sound,
     drawn,
     posterior,
     train_batch,
@@ -35,7 +36,7 @@ from skrobust.criteria import (
     SquaredError,
     as_loss,
 )
-from skrobust.rules import Exchange, MultiplicativeWeights, Ramp, Trim, chain
+from skrobust.rules import Cap, Exchange, MultiplicativeWeights, Ramp, Trim, chain
 from skrobust.steps import Context, Mixup, Reweight, ReweightByLabel, SmoothLabels
 
 F64 = torch.float64
@@ -395,6 +396,17 @@ def test_a_followed_row_whose_output_is_no_number_is_divergence():
         train(stack, data, Adam(stack.theta), recipe, CrossEntropy(), n_epochs=1)
 
 
+def test_rows_far_off_may_have_any_output_and_others_may_not():
+    context = Context(CrossEntropy(), 0, generator())
+    stack = MLPStack((D, C), 1, generator=generator())
+    x = torch.ones(3, D, dtype=F64)
+    x[1] = 1e30
+    stack.theta.fill_(100.0)
+    assert _sound(stack, x, context)
+    stack.theta.fill_(1e29)
+    assert not _sound(stack, 100 * x, context)
+
+
 def normed(n_features, n_outputs):
     return nn.Sequential(
         nn.Linear(n_features, 6),
@@ -530,6 +542,15 @@ def test_blocks_keep_the_order():
     assert torch.equal(torch.cat([b.x for b in data.blocks(7)]), data.x)
 
 
+def test_a_derivative_known_for_old_targets_is_not_followed_for_new_ones():
+    stack, loss = mlp(), CrossEntropy()
+    batch = rows().take(torch.arange(N))
+    batch.gradient(stack, loss)
+    after = SmoothLabels(0.5)(stack, batch, Context(loss, 0, generator()))
+    expected = loss.gradient(stack.predict(batch.x), after.y)
+    assert_close(after.gradient(stack, loss, training=True), expected)
+
+
 # -- what is left of each row's weight -------------------------------------------
 
 
@@ -542,6 +563,16 @@ def test_the_posterior_ranks_all_rows_together():
     )
     whole = steps[0](stack, data.take(torch.arange(N)), context).weights
     assert_close(posterior(stack, data, recipe, context, block=7).clone(), whole)
+
+
+def test_the_posterior_is_what_one_rule_after_the_other_leaves():
+    data, stack, rules = rows(), mlp(2), (Trim(0.3), Cap(0.5))
+    context = Context(CrossEntropy(), 5, generator())
+    found = [
+        posterior(stack, data, Recipe(steps, 8, lambda epoch: 0.1), context).clone()
+        for steps in (tuple(map(Reweight, rules)), (Reweight(chain(*rules)),))
+    ]
+    assert_close(*found)
 
 
 def test_the_posterior_without_rules_is_the_prior():
@@ -696,6 +727,15 @@ def test_rules_are_asked_as_often_as_said(every, times):
     train(stack, data, SGD(stack.theta), recipe, CrossEntropy())
     assert len(note.asked) == times
     assert all(scores.shape == (2, N) for _, scores, _ in note.asked)
+
+
+@pytest.mark.parametrize("n", [3, 7, 49, 93])
+def test_an_epoch_ends_with_its_last_batch(n):
+    # though 49 times a 49th of an epoch is a hair less than one
+    stack, note = mlp(), Note()
+    recipe = Recipe((Reweight(note, every=1),), 1, lambda epoch: 0.1)
+    train(stack, rows(n=n), SGD(stack.theta), recipe, CrossEntropy(), n_epochs=2)
+    assert [epoch for epoch, *_ in note.asked] == [0, 1]
 
 
 def test_all_rows_are_rated_as_they_are_by_the_networks_of_the_moment():
