@@ -110,10 +110,10 @@ class MRClassifier(_MR, ClassifierBase):
         the labels it has seen better than the others by over 10 % of the rows. It acts
         in the first 60 epochs; then weights stay as they are. The choice takes about
         as long as 150 epochs, or 1500 steps where rows are few, two thirds of that if
-        `label_smoothing` is a number. Where a network learns wrong
-        labels by heart, 0.1 saves much; where classes overlap or are hard to learn,
-        it throws hard rows away. Less than 30 rows, and ``partial_fit``, take the
-        paper's 0.01.
+        `label_smoothing` is a number; no candidate takes more than ``max_iter``
+        epochs. Where a network learns wrong labels by heart, 0.1 saves much; where
+        classes overlap or are hard to learn, it throws hard rows away. Less than 30
+        rows, and ``partial_fit``, take the paper's 0.01.
     label_smoothing : float or 'auto', default='auto'
         Share of each label's mass that is moved to all classes evenly, in [0, 1).
         'auto' is the paper's 0.1 (0 where `eta` is 0: plain training), or, if `eta` is

@@ -21,6 +21,8 @@ from ._scaling import weighted_quantile
 from ._two_stage import TwoStage, final_has
 
 Array = NDArray[Any]
+
+_TINY = 1e-300
 NEVER = 1e-12  # probabilities below count as this, so that log odds stay finite
 
 
@@ -170,15 +172,15 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
         followed their mean: of a common error it takes away their ``share`` of all
         rows. In the mean a row counts by how wrong it was, up to the median.
         """
-        y = y.reshape(len(y), -1)
-        unit = np.ptp(y, axis=0)  # outputs may differ in theirs
+        half = y.reshape(len(y), -1) / 2  # of the largest numbers differences overflow
+        unit = np.ptp(half, axis=0)  # outputs may differ in theirs
         unit[unit == 0] = 1
-        was, now = (np.max(abs(y - o) / unit, axis=1) for o in (before, after))
-        left = np.minimum(now, was) / np.where(was > 0, was, 1)
+        was, now = (np.max(abs(half - o / 2) / unit, axis=1) for o in (before, after))
+        left = np.divide(np.minimum(now, was), was, np.ones_like(was), where=was > 0)
         if weights[left < 0.5].sum() > 0.5 * weights.sum():
             return True
         far = weighted_quantile(was[:, None], 0.5, weights)[0, 0]
-        mean = np.average(left, weights=weights * np.minimum(was, far))
+        mean = np.average(left, weights=weights * (np.minimum(was, far) + _TINY))
         return bool(mean < (1 - share) * 2 / 3)
 
 

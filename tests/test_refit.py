@@ -200,6 +200,19 @@ def test_what_plain_training_learns_beyond_a_mean_is_taken_back(share):
     assert learnable(before, after, y, np.where(left > 0.4, 0.5, 1.0))
 
 
+@pytest.mark.parametrize("size", [1e-300, 1.0, 1e308])
+def test_what_no_training_moves_is_not_taken_back(size):
+    learnable = partial(RejectRefitRegressor()._learnable, share=0.1)
+    sides, nothing, weights = (
+        size * np.array([-1.0, 1, 1, -1]),
+        np.zeros((4, 1)),
+        np.ones(4),
+    )
+    assert not learnable(nothing, nothing, sides, weights)
+    assert not learnable(nothing, nothing, 0 * sides, weights)
+    assert learnable(nothing, sides[:, None], sides, weights)
+
+
 # -- weights, order, folds
 
 
