@@ -21,9 +21,9 @@ them. The real sets need the data home (environment variable SKROBUST_DATA).
 
 "Best" settings (number of blocks, trimmed share, Huber's threshold) are the best on
 the test rows, as in the paper; "cross-validated" ones are chosen by a robust score on
-five folds as corrupted as the rest. "MoM(b)" is `MoMRegressor(b)`, otherwise as it
-comes: there the number of blocks decides, while of the paper's networks some learn
-nothing whatever it is. Networks that differ in nothing but their rule train side by
+five folds as corrupted as the rest. "MoM(b)" is `MoMRegressor(b, weight_decay=1.0)`,
+otherwise as it comes: there the number of blocks decides, while of the paper's networks
+some learn nothing whatever it is. Networks that differ in nothing but their rule train side by
 side as one stack, each by its own rule. Increments need two networks that take turns,
 one fit for each number of blocks, and are not cross-validated.
 
@@ -228,7 +228,7 @@ def groups(table: Any, y: np.ndarray, seed: int, quick: bool) -> Iterator[Group]
         return
     if not classes:
         for b in OWN_BLOCKS:
-            yield [("MoM(b)", b)], mom(b, random_state=seed)
+            yield [("MoM(b)", b)], mom(b, weight_decay=1.0, random_state=seed)
     options = common(table, len(y), seed)
     yield [("oracle", "")], net(**options)
     blocks = SPIRAL_BLOCKS if classes else BLOCKS

@@ -20,7 +20,7 @@ from ._building import merge_equal_rows, to_tensor
 from ._compat import Silence
 from ._fitted import FittedNet
 from ._holdout import HoldOut, rows_at
-from ._hooks import IN_MEMORY, Call
+from ._hooks import DECAY, IN_MEMORY, Call
 from ._optim import SGD, Adam
 from ._progress import Progress, Watch, run_epochs
 from ._scaling import BLOCK
@@ -229,8 +229,9 @@ class NetBase(HoldOut, FittedNet):
         clip_norm = self.clip_norm
         if clip_norm == "auto":
             clip_norm = 1.0 if self._clips() else None
-        decays = self.alpha, self.weight_decay, clip_norm
-        return Recipe(steps, size, step_size, *decays)
+        chosen = isinstance(self.weight_decay, str)  # later, by the rows
+        decay = DECAY if chosen else self.weight_decay
+        return Recipe(steps, size, step_size, self.alpha, decay, clip_norm)
 
     def _bound(self, steps: tuple[Any, ...]) -> tuple[Any, ...]:
         """Fill in, where a step has no score, the loss that is descended."""

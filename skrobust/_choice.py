@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -13,11 +13,11 @@ from ._batch import Rows
 from ._blocks import count_rows
 from ._border import DRAWS, ORDER, make_generator
 from ._compat import Silence
-from ._hooks import epochs_of
+from ._hooks import Hooks, epochs_of
 from ._keys import row_keys
 from ._progress import Progress, Watch, run_epochs
 from ._train import Recipe
-from .steps import Context, Step
+from .steps import Context
 
 Array = NDArray[Any]
 
@@ -27,63 +27,97 @@ FEWEST = 30  # rows, below which held-out ones decide nothing
 PILOT, PILOT_STEPS = 30, 300
 
 
-class Choosing:
-    """Mixin of estimators some of whose settings may be 'auto'.
+class Choice(NamedTuple):
+    """Settings that are chosen together.
 
-    An estimator says what is tried, what steps settings lead to (`_steps_with`) and
-    how near outputs come to targets (`_nearness`). The settings are tried if the first
-    of them is 'auto'; another one that is 'auto' alone is what it usually is.
+    Attributes
+    ----------
+    usual : dict
+        Their names, and what they are where nothing can be tried.
+    tried : tuple of tuple
+        Values of all of them, the safest first.
+    margin : float
+        Standard errors that a safer one may be behind.
+    by_heart : float
+        How much nearer networks are to targets that they were shown, from where on
+        the margin is nought: plain training is then what to distrust.
+    votes : bool
+        Whether each row says who is better, whatever by.
     """
 
-    _usual: ClassVar[dict[str, float]]  # by setting, for where nothing can be tried
-    _tried: ClassVar[tuple[tuple[float, ...], ...]]  # in that order, the safest first
-    _margin: ClassVar[float] = 2.0  # standard errors that a safer one may be behind
-    _by_heart: ClassVar[float] = float("inf")  # nearness that only learned rows have
+    usual: dict[str, float]
+    tried: tuple[tuple[float, ...], ...]
+    margin: float = 2.0
+    by_heart: float = float("inf")
+    votes: bool = False
 
-    def _steps_with(self, settled: dict[str, Any]) -> tuple[Step, ...]:
-        """Return the steps; a setting is a number or a tensor (n_networks, 1)."""
+
+class Choosing(Hooks):
+    """Mixin of estimators some of whose settings may be 'auto'.
+
+    An estimator says what is tried (`_choices`), what a recipe becomes by settings
+    (`_with`) and how near outputs come to targets (`_nearness`). Settings are tried if
+    the first of them is 'auto'; another one that is 'auto' alone is what it usually is.
+    """
+
+    _choices: ClassVar[tuple[Choice, ...]] = ()  # made one after the other
+
+    def _with(self, recipe: Recipe, settled: dict[str, Any]) -> Recipe:
+        """Return a recipe with settings: numbers, or tensors (n_networks, 1)."""
         raise NotImplementedError
 
-    def _usually(self, given: dict[str, Any]) -> dict[str, float]:
+    def _usually(self, choice: Choice, given: dict[str, Any]) -> dict[str, float]:
         """Return what settings are where nothing is tried."""
-        return self._usual
+        return choice.usual
 
-    def _sound(self, found: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-        """Whether each candidate may be picked (K,); the first one always may.
-
-        ``found`` (K, n) is how near each came to the rows' targets, which have shares
-        of the mass.
-        """
-        return torch.ones(len(found), dtype=torch.bool)
+    def _worth(self, choice: Choice, X: Array) -> bool:
+        """Whether there is enough to gain by trying."""
+        return True
 
     def _nearness(self, outputs: torch.Tensor, targets: Any) -> torch.Tensor:
         """How near outputs are to targets (n, n_outputs), (K, n), higher is nearer."""
         raise NotImplementedError
 
-    def _steps(self) -> tuple[Step, ...]:
-        settled = {n: getattr(self, f"{n}_", usual) for n, usual in self._usual.items()}
-        return self._steps_with(settled)
+    def _merits(
+        self, choice: Choice, found: torch.Tensor, share: torch.Tensor
+    ) -> torch.Tensor:
+        """Return what nearness (K, n) to rows that have shares of all mass is worth."""
+        return found
+
+    def _sound(
+        self, choice: Choice, found: torch.Tensor, share: torch.Tensor
+    ) -> torch.Tensor:
+        """Whether each candidate may be picked (K,); the first one always may."""
+        return torch.ones(len(found), dtype=torch.bool)
 
     def _settle(
         self, rows: Rows, progress: Progress, recipe: Recipe, X: Array, partial: bool
     ) -> Recipe:
         """Settle on what is 'auto' before training starts."""
-        given = {name: getattr(self, name) for name in self._usual}
-        auto = [name for name, value in given.items() if isinstance(value, str)]
-        usual = self._usually(given)
-        settled = given | {name: usual[name] for name in auto}
-        if progress.n_epochs:  # a fit that goes on keeps to what it chose
-            settled |= {name: getattr(self, f"{name}_") for name in auto}
-        elif next(iter(given)) in auto and not partial:
-            half = halves(X, rows.weights, progress.seed)
-            if count_rows(rows.weights) >= FEWEST and 0 < half.sum() < len(half):
-                settled |= self._choose(auto, half, rows, progress, recipe)
-        for name, value in settled.items():
-            setattr(self, f"{name}_", value)
-        return replace(recipe, steps=self._bound(self._steps()))
+        half = None
+        for choice in self._choices:
+            given = {name: getattr(self, name) for name in choice.usual}
+            auto = [name for name, value in given.items() if isinstance(value, str)]
+            usual = self._usually(choice, given)
+            settled = given | {name: usual[name] for name in auto}
+            leads = next(iter(given)) in auto and not partial
+            if progress.n_epochs:  # a fit that goes on keeps to what it chose
+                settled |= {name: getattr(self, f"{name}_") for name in auto}
+            elif (
+                leads and count_rows(rows.weights) >= FEWEST and self._worth(choice, X)
+            ):
+                half = halves(X, rows.weights, progress.seed) if half is None else half
+                if 0 < half.sum() < len(half):
+                    found = self._choose(choice, auto, half, rows, progress, recipe)
+                    settled |= found
+            for name, value in settled.items():
+                setattr(self, f"{name}_", value)
+            recipe = self._with(recipe, settled)
+        return recipe
 
     def _choose(
         self,
+        choice: Choice,
         names: list[str],
         half: torch.Tensor,
         rows: Rows,
@@ -93,13 +127,11 @@ class Choosing:
         """Train with each candidate on one half of the rows; ask the other, and back.
 
         The leading setting is the smallest of those that are not behind the best by
-        more than the margin, the others the best that go with it. But where plain
-        training learns rows by heart there is no margin: it is then what to distrust.
+        more than the margin, the others the best that go with it.
         """
-        open_to = [list(self._usual).index(name) for name in names]
-        tried = list(dict.fromkeys(tuple(t[i] for i in open_to) for t in self._tried))
-        columns = progress.stack.theta.new_tensor(tried).T[..., None]  # each (K, 1)
-        candidates = dict(zip(names, columns, strict=True))
+        open_to = [list(choice.usual).index(name) for name in names]
+        tried = list(dict.fromkeys(tuple(t[i] for i in open_to) for t in choice.tried))
+        given = {name: getattr(self, name) for name in choice.usual}
         mass = rows.weights.double().sum()
         shown, shares, learned = [], [], 0.0
         for held in (half, ~half):
@@ -107,44 +139,69 @@ class Choosing:
             # as many steps an epoch as the fit will take, which has all rows
             size = -(-recipe.batch_size * known.n // rows.n)
             pilot = replace(recipe, batch_size=size)
-            stack = self._pilot(candidates, known, progress, pilot)
-            shown.append(self._near(stack, unseen))
+            pilots = [
+                self._pilot(self._with(pilot, given | settings), n, known, progress)
+                for settings, n in self._trials(names, tried, progress)
+            ]
+            shown.append(self._near(pilots, unseen))
             shares.append(unseen.weights.double() / mass)
-            seen = self._near(stack, known) @ known.weights.double() / mass
-            learned += float(seen[0] - shown[-1][0] @ shares[-1])
+            seen = self._near(pilots, known)[0] @ known.weights.double() / mass
+            learned += float(seen - shown[-1][0] @ shares[-1])
         found, share = torch.cat(shown, -1), torch.cat(shares)
-        margin = 0.0 if learned > self._by_heart else self._margin
-        sound = self._sound(found, share).nonzero()[:, 0].to(found.device)
-        n_rows, leading = count_rows(rows.weights), columns[0, :, 0]
-        best = pick(found[sound], share, n_rows, leading[sound], margin)
+        margin = 0.0 if learned > choice.by_heart else choice.margin
+        leading = found.new_tensor([t[0] for t in tried])
+        sound = self._sound(choice, found, share).nonzero()[:, 0].to(found.device)
+        merits, n_rows = self._merits(choice, found, share), count_rows(rows.weights)
+        merits, leading = merits[sound], leading[sound]
+        best = pick(merits, share, n_rows, leading, margin, choice.votes)
         return dict(zip(names, tried[int(sound[best])], strict=True))
 
-    def _near(self, stack: Any, rows: Rows) -> torch.Tensor:
-        """How near each network's outputs are to the rows' targets, (K, n)."""
-        with stack.mode():
-            parts = [self._nearness(stack.predict(b.x), b.y) for b in rows.blocks(1024)]
-        return torch.cat(parts, -1).double()
+    def _trials(
+        self, names: list[str], tried: list[tuple[float, ...]], progress: Progress
+    ) -> list[tuple[dict[str, Any], int]]:
+        """Return settings and how many networks train with them.
+
+        Single networks train side by side, with settings (n_networks, 1). Those of a
+        model of several may look at each other, so each candidate has its own.
+        """
+        if self._networks() > 1:
+            return [
+                (dict(zip(names, values, strict=True)), self._networks())
+                for values in tried
+            ]
+        columns = progress.stack.theta.new_tensor(tried).T[..., None]
+        return [(dict(zip(names, columns, strict=True)), len(tried))]
+
+    def _near(self, pilots: list[Any], rows: Rows) -> torch.Tensor:
+        """How near each candidate's outputs are to the rows' targets, (K, n)."""
+        found = []
+        for stack in pilots:
+            near = []
+            with stack.mode():
+                for batch in rows.blocks(1024):
+                    outputs = stack.predict(batch.x)
+                    if self._networks() > 1:
+                        outputs = outputs.mean(0, keepdim=True)
+                    near.append(self._nearness(outputs, batch.y))
+            found.append(torch.cat(near, -1))
+        return torch.cat(found).double()
 
     def _pilot(
-        self,
-        candidates: dict[str, torch.Tensor],
-        rows: Rows,
-        progress: Progress,
-        recipe: Recipe,
+        self, recipe: Recipe, n_networks: int, rows: Rows, progress: Progress
     ) -> Any:
-        """Train networks with each candidate, side by side, from equal weights.
+        """Train networks for a while.
 
-        From equal weights and by equal batches they differ by their settings alone.
+        Single ones start from equal weights and see equal batches, so they differ by
+        their settings alone.
         """
         like, seed = progress.stack.theta, progress.seed
-        n_networks = len(next(iter(candidates.values())))
         design = {**progress.design, "n_networks": n_networks}
         stack = self._build(design, seed, like.dtype, like.device)
-        stack.theta.view(n_networks, -1)[1:] = stack.theta.view(n_networks, -1)[:1]
+        if self._networks() == 1:
+            each = stack.theta.view(n_networks, -1)
+            each[1:] = each[:1]
         stack.generator = make_generator(seed, like.device, DRAWS)
         order = make_generator(seed, stream=ORDER)
-        given = {name: getattr(self, name) for name in self._usual}
-        steps = self._bound(self._steps_with(given | candidates))
         n_epochs = epochs_of(PILOT_STEPS, rows.n_batches(recipe.batch_size), PILOT)
         if self.max_iter != "auto":
             n_epochs = min(self.max_iter, n_epochs)
@@ -160,24 +217,26 @@ class Choosing:
         )
         pilot = Progress(stack, self._optimizer(stack), None, design, order, seed)
         context = Context(self._loss(), 0, stack.generator)
-        run_epochs(rows, pilot, replace(recipe, steps=steps), context, watch)
+        run_epochs(rows, pilot, recipe, context, watch)
         return stack
 
 
 def pick(
-    found: torch.Tensor,
+    merits: torch.Tensor,
     share: torch.Tensor,
     n_rows: int,
     leading: torch.Tensor,
     margin: float,
+    votes: bool = False,
 ) -> int:
     """Return the best candidate of the smallest leading setting within the margin.
 
-    ``found`` (K, n) are nearnesses, of which only the order within a row counts;
-    rows have shares of all mass, and the margin is in standard errors.
+    Of merits (K, n) the mean decides, of votes only their order within a row; rows
+    have shares of all mass, and the margin is in standard errors.
     """
-    ahead = ((found - found[:1]).sign() * share).sum(-1)
-    behind = (found[ahead.argmax()] - found).sign().double()
+    by = torch.sign if votes else torch.clone
+    ahead = (by(merits - merits[:1]) * share).sum(-1)
+    behind = by(merits[ahead.argmax()] - merits)
     gap = (behind * share).sum(-1)
     error = (((behind - gap[:, None]).square() * share).sum(-1) / float(n_rows)).sqrt()
     smallest = leading[gap <= margin * error].min()

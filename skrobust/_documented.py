@@ -17,6 +17,7 @@ def documented(cls: type) -> type:
     for name, kinds, part in (
         ("batch_size", "int, float", "training_parameters"),
         ("max_iter", "int", "training_parameters"),
+        ("weight_decay", "float", "training_parameters"),
         ("clip_norm", "float or None", "border_parameters"),
     ):
         text = shared[part]
@@ -147,6 +148,7 @@ weight_decay : float, default={weight_decay}
     Decoupled decay: each step also multiplies the weights by
     ``1 - learning_rate * weight_decay``. Strong decay (1.0) slows the memorising of
     wrong labels and targets, and costs clean data next to nothing.
+    {weight_decay_rule}
 batch_size : int, float, default={batch_size}
     Rows of a training step, or if a float in (0, 1] their share of all weight. A row
     of weight two is two rows where all weights are whole numbers and none is more

@@ -23,6 +23,7 @@ from .criteria import Loss, as_loss
 Array = NDArray[Any]
 
 BATCH = 256  # rows, where nothing is said
+DECAY = 1.0  # decoupled, where nothing is chosen
 HEAVY = 0.05  # of a batch: rows of one kind that may all be in one
 IN_MEMORY = 2**30  # bytes of X above which rows are read batch by batch
 

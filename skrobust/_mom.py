@@ -184,6 +184,8 @@ class MoMRegressor(_MoM, RegressorBase):
         the targets. Others have 0. With two players the mean of their opinions.
     inlier_mask_ : ndarray of shape (n_samples,)
         Whether the networks trust a row, with two players both of them.
+    weight_decay_ : float
+        The decay that was used.
     {fitted_attributes}
 
     See Also
@@ -232,7 +234,7 @@ class MoMRegressor(_MoM, RegressorBase):
         dropout=0.0,
         solver="adam",
         alpha=1e-4,
-        weight_decay=1.0,
+        weight_decay="auto",
         batch_size="auto",
         learning_rate="cosine",
         learning_rate_init=2e-3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from ._border import make_generator
-from ._choice import Choosing
+from ._choice import Choice, Choosing
 from ._classifier import ClassifierBase
 from ._documented import documented
 from ._linear import LinearStack
@@ -35,7 +36,14 @@ SETTLED = 60  # epochs that a chosen step size acts: what it does later nobody t
 class _MR(Choosing):
     """The declaration that both estimators share."""
 
-    _usual: ClassVar[dict[str, float]] = {"eta": PAPER_ETA}
+    def _steps(self) -> tuple[Step, ...]:
+        usual = self._choices[0].usual
+        return self._steps_with({n: getattr(self, f"{n}_", usual[n]) for n in usual})
+
+    def _with(self, recipe: Recipe, settled: dict[str, Any]) -> Recipe:
+        if "eta" not in settled:
+            return super()._with(recipe, settled)
+        return replace(recipe, steps=self._bound(self._steps_with(settled)))
 
     def _steps_with(self, settled: dict[str, Any]) -> tuple[Step, ...]:
         eta = settled["eta"]
@@ -177,9 +185,13 @@ class MRClassifier(_MR, ClassifierBase):
     True
     """
 
-    _usual: ClassVar = _MR._usual | {"label_smoothing": SMOOTHING}
-    _by_heart: ClassVar = 0.1  # of the rows, predicted only because they were learned
-    _tried: ClassVar = ((0.0, 0.0), (0.0, 0.1), (0.03, 0.1), (0.1, 0.1), (0.1, 0.0))
+    _choices: ClassVar = (
+        Choice(
+            {"eta": PAPER_ETA, "label_smoothing": SMOOTHING},
+            ((0.0, 0.0), (0.0, 0.1), (0.03, 0.1), (0.1, 0.1), (0.1, 0.0)),
+            by_heart=0.1,  # of the rows, predicted only because they were learned
+        ),
+    )
 
     def __init__(
         self,
@@ -227,9 +239,9 @@ class MRClassifier(_MR, ClassifierBase):
     def _loss(self) -> Loss:
         return CrossEntropy()
 
-    def _usually(self, given: dict[str, Any]) -> dict[str, float]:
+    def _usually(self, choice: Choice, given: dict[str, Any]) -> dict[str, float]:
         plain = not callable(given["eta"]) and given["eta"] == 0
-        return self._usual | {"label_smoothing": 0.0} if plain else self._usual
+        return choice.usual | {"label_smoothing": 0.0} if plain else choice.usual
 
     def _nearness(self, outputs: torch.Tensor, targets: Any) -> torch.Tensor:
         return (outputs.argmax(-1) == targets.argmax(-1)).double()
@@ -279,6 +291,8 @@ class MRRegressor(_MR, RegressorBase):
         same rows goes on from it.
     inlier_mask_ : ndarray of shape (n_samples,)
         Whether more than half of a row's weight is left.
+    weight_decay_ : float
+        The decay that was used.
     {fitted_attributes}
 
     See Also
@@ -306,8 +320,12 @@ class MRRegressor(_MR, RegressorBase):
         "clip_norm": "1 unless ``eta`` is 0: before weights tell them apart, gross\n"
         "    errors would throw weights and step sizes far off"
     }
-    _tried: ClassVar = ((0.0,), (0.03,), (0.1,))
-    _margin: ClassVar = 3.0  # who is nearer to most may be far from the others
+    _choices: ClassVar = (
+        # errors as large as one likes must not decide, so rows vote; but who is
+        # nearer to most may be far from the others
+        Choice({"eta": PAPER_ETA}, ((0.0,), (0.03,), (0.1,)), margin=3.0, votes=True),
+        *RegressorBase._choices,
+    )
 
     def __init__(
         self,
@@ -323,7 +341,7 @@ class MRRegressor(_MR, RegressorBase):
         dropout=0.0,
         solver="adam",
         alpha=1e-4,
-        weight_decay=1.0,
+        weight_decay="auto",
         batch_size="auto",
         learning_rate="cosine",
         learning_rate_init=2e-3,
@@ -344,10 +362,16 @@ class MRRegressor(_MR, RegressorBase):
     ):
         keep(self, locals())
 
-    def _nearness(self, outputs: torch.Tensor, targets: Any) -> torch.Tensor:
-        return -(outputs.double() - targets).abs().sum(-1)
+    def _merits(
+        self, choice: Choice, found: torch.Tensor, share: torch.Tensor
+    ) -> torch.Tensor:
+        return found if choice.votes else super()._merits(choice, found, share)
 
-    def _sound(self, found: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    def _sound(
+        self, choice: Choice, found: torch.Tensor, share: torch.Tensor
+    ) -> torch.Tensor:
+        if not choice.votes:
+            return super()._sound(choice, found, share)
         # rows that a step size gives up but plain training meets are no errors: near
         # to most of the others it may have lost a whole kind of rows
         errors, mass = -found.cpu().numpy(), share.cpu().numpy()
@@ -396,3 +420,12 @@ class MRRegressor(_MR, RegressorBase):
         if self.solver == "lstsq":  # the gradient leads to the solution in one step
             return Recipe(self._bound(self._steps()), size, lambda epoch: 1.0)
         return super()._recipe(first, n_epochs, size, n_batches)
+
+    def _with(self, recipe: Recipe, settled: dict[str, Any]) -> Recipe:
+        if self.solver == "lstsq" and "weight_decay" in settled:
+            return recipe
+        return super()._with(recipe, settled)
+
+    def _worth(self, choice: Choice, X: Array) -> bool:
+        closed = self.solver == "lstsq" and "weight_decay" in choice.usual
+        return not closed and super()._worth(choice, X)

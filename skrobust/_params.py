@@ -120,13 +120,14 @@ def check_network(est: Any) -> None:
     require_among(est, "learning_rate", LEARNING_RATES)
     require_number(est, "learning_rate_init", 0, open_low=True)
     require_number(est, "alpha", 0)
-    require_number(est, "weight_decay", 0)
     require_number(est, "momentum", 0, 1)
     require_number(est, "tol", 0)
-    for name in ("batch_size", "max_iter"):
+    for name in ("batch_size", "max_iter", "weight_decay"):
         if name in est._automatic and getattr(est, name) == "auto":
             continue
-        if name == "batch_size" and is_share(est.batch_size):
+        if name == "weight_decay":
+            require_number(est, name, 0)
+        elif name == "batch_size" and is_share(est.batch_size):
             require_number(est, name, 0, 1, open_low=True, open_high=False)
         else:
             require_count(est, name)

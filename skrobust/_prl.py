@@ -228,6 +228,8 @@ class PRLRegressor(_PRL, RegressorBase):
         by the final networks: 0 for distrusted rows.
     inlier_mask_ : ndarray of shape (n_samples,)
         Whether more than half of a row's weight is left.
+    weight_decay_ : float
+        The decay that was used.
     {fitted_attributes}
 
     See Also
@@ -273,7 +275,7 @@ class PRLRegressor(_PRL, RegressorBase):
         dropout=0.0,
         solver="adam",
         alpha=1e-4,
-        weight_decay=1.0,
+        weight_decay="auto",
         batch_size="auto",
         learning_rate="cosine",
         learning_rate_init=2e-3,

@@ -39,8 +39,9 @@ class Recipe:
         Maps the epoch (from 0) to a step size.
     alpha : float
         Strength of the L2 penalty alpha / 2 |weights|^2, divided by a batch's mass.
-    weight_decay : float
-        Decoupled: every step shrinks the weights by learning rate times this.
+    weight_decay : float or tensor
+        Decoupled: every step shrinks the weights by learning rate times this, a tensor
+        (K, 1) those of each network by its own.
     clip_norm : float or None
         Largest norm of a network's gradient.
     turns : bool
@@ -54,7 +55,7 @@ class Recipe:
     batch_size: int
     learning_rate: Callable[[int], float]
     alpha: float = 0.0
-    weight_decay: float = 0.0
+    weight_decay: Any = 0.0
     clip_norm: float | None = None
     turns: bool = False
     n_parts: int | None = None
@@ -150,7 +151,9 @@ def _regularize(stack: Any, mass: Any, recipe: Recipe, lr: float) -> None:
         grads.add_(weights, alpha=recipe.alpha / mass)
     elif recipe.alpha:
         grads.addcmul_(weights, recipe.alpha / mass.clamp(min=TINY))
-    if recipe.weight_decay:
+    if isinstance(recipe.weight_decay, Tensor):
+        weights.addcmul_(weights, recipe.weight_decay, value=-lr)
+    elif recipe.weight_decay:
         weights.add_(weights, alpha=-lr * recipe.weight_decay)
 
 

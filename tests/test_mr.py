@@ -315,7 +315,7 @@ def test_held_out_labels_decide():
     """Who is asked which settings miss most of them gets another answer."""
 
     class Contrary(MRClassifier):
-        _margin = 0.0
+        _choices = (MRClassifier._choices[0]._replace(margin=0.0),)
 
         def _nearness(self, outputs, targets):
             return -super()._nearness(outputs, targets)
@@ -355,12 +355,12 @@ def test_a_chosen_step_size_stops_and_a_given_one_does_not():
 
 def test_learned_by_heart_there_is_no_margin():
     class Timid(MRClassifier):
-        _margin = 1e9
+        _choices = (MRClassifier._choices[0]._replace(margin=1e9),)
 
     X, truth = load_digits(return_X_y=True)
     X, y = X[:400].astype(np.float32), symmetric(truth[:400], 0.4, random_state=0)[0]
     assert Timid(**AUTO).fit(X, y).eta_ > 0
-    Timid._by_heart = np.inf
+    Timid._choices = (Timid._choices[0]._replace(by_heart=np.inf),)
     assert Timid(**AUTO).fit(X, y).eta_ == 0
 
 
