@@ -153,6 +153,21 @@ def test_huber_bounds_the_pull_of_a_row():
     assert (gradient.abs() <= 2 * 0.5 / C + 1e-12).all()
 
 
+def test_each_network_may_have_a_huber_of_its_own():
+    output, target = draw()
+    deltas = torch.linspace(0.2, 2.0, len(output), dtype=output.dtype)
+    each = Huber(deltas[:, None, None])
+    for k, delta in enumerate(deltas.tolist()):
+        alone, out = Huber(delta), output[k : k + 1].clone()
+        assert torch.equal(
+            each.value(output, target)[k : k + 1], alone.value(out, target)
+        )
+        ours = each.gradient(output.clone(), target)[k : k + 1]
+        assert torch.equal(ours, alone.gradient(out, target))
+    with pytest.raises(ValueError, match="'delta' parameter of Huber"):
+        Huber(deltas - 1.0)
+
+
 def test_negative_log_likelihood_is_minus_the_output():
     output = draw()[0][..., :1]
     loss = NegativeLogLikelihood()

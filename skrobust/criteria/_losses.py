@@ -120,10 +120,11 @@ class Huber(Loss):
 
     Parameters
     ----------
-    delta : float, default=1.345
+    delta : float or torch.Tensor, default=1.345
         Where the two meet, in the units of the target as the network sees it (the
         estimators scale targets robustly to unit spread). With 1.345 a linear model
-        keeps 95 % efficiency under normal errors.
+        keeps 95 % efficiency under normal errors. A tensor (n_networks, 1, 1) has one
+        for each network of a stack.
 
     Examples
     --------
@@ -133,11 +134,14 @@ class Huber(Loss):
     tensor([[0.2500, 5.0000]])
     """
 
-    delta: float = 1.345
+    delta: Any = 1.345
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        ok = is_number(self.delta) and self.delta > 0
+        if isinstance(self.delta, Tensor):
+            ok = bool((self.delta > 0).all())
+        else:
+            ok = is_number(self.delta) and self.delta > 0
         require(self, "delta", ok, "a number in the range (0, inf)")
 
     def value(self, output: Tensor, target: Tensor) -> Tensor:  # noqa: D102
