@@ -80,22 +80,23 @@ class Choosing(Hooks):
 
     def _merits(
         self, choice: Choice, found: torch.Tensor, share: torch.Tensor
-    ) -> torch.Tensor:
-        """Return what nearness (K, n) to rows that have shares of all mass is worth."""
-        return found
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what nearness (K, n) is worth, and who may be picked (K,).
 
-    def _sound(
-        self, choice: Choice, found: torch.Tensor, share: torch.Tensor
-    ) -> torch.Tensor:
-        """Whether each candidate may be picked (K,); the first one always may."""
-        return torch.ones(len(found), dtype=torch.bool)
+        Rows have shares of all mass. The first candidate always may be picked.
+        """
+        return found, torch.ones(len(found), dtype=torch.bool)
+
+    def _made(self) -> tuple[Choice, ...]:
+        """Return the choices that a fit makes."""
+        return self._choices
 
     def _settle(
         self, rows: Rows, progress: Progress, recipe: Recipe, X: Array, partial: bool
     ) -> Recipe:
         """Settle on what is 'auto' before training starts."""
         half = None
-        for choice in self._choices:
+        for choice in self._made():
             given = {name: getattr(self, name) for name in choice.usual}
             auto = [name for name, value in given.items() if isinstance(value, str)]
             usual = self._usually(choice, given)
@@ -150,11 +151,12 @@ class Choosing(Hooks):
         found, share = torch.cat(shown, -1), torch.cat(shares)
         margin = 0.0 if learned > choice.by_heart else choice.margin
         leading = found.new_tensor([t[0] for t in tried])
-        sound = self._sound(choice, found, share).nonzero()[:, 0].to(found.device)
-        merits, n_rows = self._merits(choice, found, share), count_rows(rows.weights)
-        merits, leading = merits[sound], leading[sound]
+        merits, sound = self._merits(choice, found, share)
+        there = sound.nonzero()[:, 0].to(found.device)
+        merits, leading = merits[there], leading[there]
+        n_rows = count_rows(rows.weights)
         best = pick(merits, share, n_rows, leading, margin, choice.votes)
-        return dict(zip(names, tried[int(sound[best])], strict=True))
+        return dict(zip(names, tried[int(there[best])], strict=True))
 
     def _trials(
         self, names: list[str], tried: list[tuple[float, ...]], progress: Progress

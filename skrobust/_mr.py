@@ -292,7 +292,7 @@ class MRRegressor(_MR, RegressorBase):
     inlier_mask_ : ndarray of shape (n_samples,)
         Whether more than half of a row's weight is left.
     weight_decay_ : float
-        The decay that was used.
+        The decay that was used, chosen after `eta`; 'lstsq' has none.
     {fitted_attributes}
 
     See Also
@@ -364,20 +364,19 @@ class MRRegressor(_MR, RegressorBase):
 
     def _merits(
         self, choice: Choice, found: torch.Tensor, share: torch.Tensor
-    ) -> torch.Tensor:
-        return found if choice.votes else super()._merits(choice, found, share)
-
-    def _sound(
-        self, choice: Choice, found: torch.Tensor, share: torch.Tensor
-    ) -> torch.Tensor:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         if not choice.votes:
-            return super()._sound(choice, found, share)
+            return super()._merits(choice, found, share)
         # rows that a step size gives up but plain training meets are no errors: near
         # to most of the others it may have lost a whole kind of rows
         errors, mass = -found.cpu().numpy(), share.cpu().numpy()
         far = errors > 5 * robust_spread(errors.T, mass)[:, None]
         lost = far & (errors[:1] < 0.5 * errors)
-        return torch.from_numpy((far @ mass <= FEW) | (lost @ mass <= 0.5 * far @ mass))
+        sound = (far @ mass <= FEW) | (lost @ mass <= 0.5 * far @ mass)
+        return found, torch.from_numpy(sound)
+
+    def _made(self) -> tuple[Choice, ...]:
+        return self._choices[:1] if self.solver == "lstsq" else self._choices
 
     def _clips(self) -> bool:
         return callable(self.eta) or self.eta != 0
@@ -420,12 +419,3 @@ class MRRegressor(_MR, RegressorBase):
         if self.solver == "lstsq":  # the gradient leads to the solution in one step
             return Recipe(self._bound(self._steps()), size, lambda epoch: 1.0)
         return super()._recipe(first, n_epochs, size, n_batches)
-
-    def _with(self, recipe: Recipe, settled: dict[str, Any]) -> Recipe:
-        if self.solver == "lstsq" and "weight_decay" in settled:
-            return recipe
-        return super()._with(recipe, settled)
-
-    def _worth(self, choice: Choice, X: Array) -> bool:
-        closed = self.solver == "lstsq" and "weight_decay" in choice.usual
-        return not closed and super()._worth(choice, X)

@@ -151,14 +151,15 @@ class RegressorBase(RegressorMixin, Choosing, NetBase):
 
     def _merits(
         self, choice: Choice, found: torch.Tensor, share: torch.Tensor
-    ) -> torch.Tensor:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         # of inputs that were not scaled outputs may be anything
         errors, mass = -found.cpu().nan_to_num(-HUGE).numpy(), share.cpu().numpy()
         errors = errors / (robust_spread(errors.T, mass).min() or 1.0)
         # what no candidate comes near may be wrong, and what one does is not
         right = errors.min(0) <= NEAR
         costs = np.where(right, np.minimum(errors, GROSS) ** 2, 0.0)
-        return -torch.from_numpy(costs).to(found.device)
+        merits = -torch.from_numpy(costs).to(found.device)
+        return merits, torch.ones(len(found), dtype=torch.bool)
 
     def _learn_targets(self, X: Array, y: Any, weights: Array, call: Call) -> Fitted:
         flat = y.ndim == 1 or y.shape[1] == 1
