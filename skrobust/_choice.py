@@ -163,16 +163,23 @@ class Choosing(Hooks):
     ) -> list[tuple[dict[str, Any], int]]:
         """Return settings and how many networks train with them.
 
-        Single networks train side by side, with settings (n_networks, 1). Those of a
-        model of several may look at each other, so each candidate has its own.
+        Side by side settings are (n_networks, 1).
         """
-        if self._networks() > 1:
+        if not self._side_by_side():
             return [
                 (dict(zip(names, values, strict=True)), self._networks())
                 for values in tried
             ]
         columns = progress.stack.theta.new_tensor(tried).T[..., None]
         return [(dict(zip(names, columns, strict=True)), len(tried))]
+
+    def _side_by_side(self) -> bool:
+        """Whether candidates are the networks of one stack.
+
+        Networks of a model of several, and steps of the caller's own, may look at all
+        networks of a stack, which are then those of one candidate.
+        """
+        return self._networks() == 1 and not getattr(self, "steps", ())
 
     def _near(self, pilots: list[Any], rows: Rows) -> torch.Tensor:
         """How near each candidate's outputs are to the rows' targets, (K, n)."""
@@ -182,7 +189,7 @@ class Choosing(Hooks):
             with stack.mode():
                 for batch in rows.blocks(1024):
                     outputs = stack.predict(batch.x)
-                    if self._networks() > 1:
+                    if not self._side_by_side():
                         outputs = outputs.mean(0, keepdim=True)
                     near.append(self._nearness(outputs, batch.y))
             found.append(torch.cat(near, -1))
@@ -193,13 +200,12 @@ class Choosing(Hooks):
     ) -> Any:
         """Train networks for a while.
 
-        Single ones start from equal weights and see equal batches, so they differ by
-        their settings alone.
+        From equal weights and by equal batches candidates differ by settings alone.
         """
         like, seed = progress.stack.theta, progress.seed
         design = {**progress.design, "n_networks": n_networks}
         stack = self._build(design, seed, like.dtype, like.device)
-        if self._networks() == 1:
+        if self._side_by_side():
             each = stack.theta.view(n_networks, -1)
             each[1:] = each[:1]
         stack.generator = make_generator(seed, like.device, DRAWS)

@@ -106,6 +106,20 @@ def test_a_network_of_ones_own_and_several_outputs():
     assert NetRegressor(**SMALL).fit(X, y).weight_decay_ > 1
 
 
+def test_steps_of_the_callers_own_see_the_networks_that_were_asked_for():
+    seen = set()
+
+    class Spy:
+        def __call__(self, stack, batch, context):
+            seen.add(stack.n_networks)
+            return batch
+
+    X, y = vague()
+    model = NetRegressor((Spy(),), **SMALL).fit(X, y)
+    assert seen == {1}
+    assert model.weight_decay_ == NetRegressor(**SMALL).fit(X, y).weight_decay_
+
+
 # -- what the choice leaves alone --------------------------------------------------
 @pytest.mark.parametrize("kind", ALL)
 def test_a_chosen_decay_acts_like_a_given_one(kind):
