@@ -23,9 +23,9 @@ them. The real sets need the data home (environment variable SKROBUST_DATA).
 the test rows, as in the paper; "cross-validated" ones are chosen by a robust score on
 five folds as corrupted as the rest. "MoM(b)" is `MoMRegressor(b, weight_decay=1.0)`,
 otherwise as it comes: there the number of blocks decides, while of the paper's networks
-some learn nothing whatever it is. Networks that differ in nothing but their rule train side by
-side as one stack, each by its own rule. Increments need two networks that take turns,
-one fit for each number of blocks, and are not cross-validated.
+some learn nothing whatever it is. Networks that differ in nothing but their rule train
+side by side as one stack, each by its own rule. Increments need two networks that take
+turns, one fit for each number of blocks, and are not cross-validated.
 
 The paper leaves open: its step sizes, what its signal-to-noise ratio divides, and what
 n its batches of 0.15 n count. Here: Adam with cosine steps from 0.003 and decoupled
