@@ -13,7 +13,7 @@ from ._batch import Rows
 from ._blocks import count_rows
 from ._border import DRAWS, ORDER, make_generator
 from ._compat import Silence
-from ._hooks import Hooks, epochs_of
+from ._hooks import BATCH, IN_MEMORY, Hooks, epochs_of
 from ._keys import row_keys
 from ._progress import Progress, Watch, run_epochs
 from ._train import Recipe
@@ -22,6 +22,7 @@ from .steps import Context
 Array = NDArray[Any]
 
 FEWEST = 30  # rows, below which held-out ones decide nothing
+MOST = 100 * BATCH  # rows, above which a second look at all takes long
 # epochs, or steps where rows are few: which candidate is ahead then is seldom another
 # later, but before networks know the rows they have, all are alike
 PILOT, PILOT_STEPS = 30, 300
@@ -58,13 +59,15 @@ class Choosing(Hooks):
     An estimator says what is tried (`_choices`), what a recipe becomes by settings
     (`_with`) and how near outputs come to targets (`_nearness`). Settings are tried if
     the first of them is 'auto'; another one that is 'auto' alone is what it usually is.
+    All of them may have a ``weight_decay`` to choose, where nothing is said of how
+    long to train: who counts epochs wants no others.
     """
 
     _choices: ClassVar[tuple[Choice, ...]] = ()  # made one after the other
 
     def _with(self, recipe: Recipe, settled: dict[str, Any]) -> Recipe:
         """Return a recipe with settings: numbers, or tensors (n_networks, 1)."""
-        raise NotImplementedError
+        return replace(recipe, weight_decay=settled["weight_decay"])
 
     def _usually(self, choice: Choice, given: dict[str, Any]) -> dict[str, float]:
         """Return what settings are where nothing is tried."""
@@ -72,9 +75,16 @@ class Choosing(Hooks):
 
     def _worth(self, choice: Choice, X: Array) -> bool:
         """Whether there is enough to gain by trying."""
-        return True
+        if "weight_decay" not in choice.usual:
+            return True
+        few = len(X) <= MOST and X.nbytes <= IN_MEMORY
+        strongest = max(decay for (decay,) in choice.tried)
+        small = self.learning_rate_init * strongest < 1  # else nothing would be left
+        return few and small and self.max_iter == "auto"
 
-    def _nearness(self, outputs: torch.Tensor, targets: Any) -> torch.Tensor:
+    def _nearness(
+        self, choice: Choice, outputs: torch.Tensor, targets: Any
+    ) -> torch.Tensor:
         """How near outputs are to targets (n, n_outputs), (K, n), higher is nearer."""
         raise NotImplementedError
 
@@ -144,9 +154,9 @@ class Choosing(Hooks):
                 self._pilot(self._with(pilot, given | settings), n, known, progress)
                 for settings, n in self._trials(names, tried, progress)
             ]
-            shown.append(self._near(pilots, unseen))
+            shown.append(self._near(choice, pilots, unseen))
             shares.append(unseen.weights.double() / mass)
-            seen = self._near(pilots, known)[0] @ known.weights.double() / mass
+            seen = self._near(choice, pilots, known)[0] @ known.weights.double() / mass
             learned += float(seen - shown[-1][0] @ shares[-1])
         found, share = torch.cat(shown, -1), torch.cat(shares)
         margin = 0.0 if learned > choice.by_heart else choice.margin
@@ -181,7 +191,7 @@ class Choosing(Hooks):
         """
         return self._networks() == 1 and not getattr(self, "steps", ())
 
-    def _near(self, pilots: list[Any], rows: Rows) -> torch.Tensor:
+    def _near(self, choice: Choice, pilots: list[Any], rows: Rows) -> torch.Tensor:
         """How near each candidate's outputs are to the rows' targets, (K, n)."""
         found = []
         for stack in pilots:
@@ -191,7 +201,7 @@ class Choosing(Hooks):
                     outputs = stack.predict(batch.x)
                     if not self._side_by_side():
                         outputs = outputs.mean(0, keepdim=True)
-                    near.append(self._nearness(outputs, batch.y))
+                    near.append(self._nearness(choice, outputs, batch.y))
             found.append(torch.cat(near, -1))
         return torch.cat(found).double()
 

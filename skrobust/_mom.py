@@ -303,6 +303,8 @@ class MoMClassifier(_MoM, ClassifierBase):
         their opinions.
     inlier_mask_ : ndarray of shape (n_samples,)
         Whether the networks trust a row, with two players both of them.
+    weight_decay_ : float
+        The decay that was used.
     {fitted_attributes}
 
     See Also
@@ -344,11 +346,11 @@ class MoMClassifier(_MoM, ClassifierBase):
         dropout=0.0,
         solver="adam",
         alpha=1e-4,
-        weight_decay=1.0,
+        weight_decay="auto",
         batch_size="auto",
         learning_rate="cosine",
         learning_rate_init=1e-3,
-        max_iter=200,
+        max_iter="auto",
         random_state=None,
         tol=1e-4,
         verbose=False,

@@ -157,6 +157,8 @@ class MRClassifier(_MR, ClassifierBase):
         ``warm_start`` on the same rows goes on from it.
     inlier_mask_ : ndarray of shape (n_samples,)
         Whether more than half of a row's weight is left.
+    weight_decay_ : float
+        The decay that was used, chosen after `eta`.
     {fitted_attributes}
 
     See Also
@@ -191,6 +193,7 @@ class MRClassifier(_MR, ClassifierBase):
             ((0.0, 0.0), (0.0, 0.1), (0.03, 0.1), (0.1, 0.1), (0.1, 0.0)),
             by_heart=0.1,  # of the rows, predicted only because they were learned
         ),
+        *ClassifierBase._choices,
     )
 
     def __init__(
@@ -207,11 +210,11 @@ class MRClassifier(_MR, ClassifierBase):
         dropout=0.0,
         solver="adam",
         alpha=1e-4,
-        weight_decay=1.0,
+        weight_decay="auto",
         batch_size="auto",
         learning_rate="constant",
         learning_rate_init=1e-3,
-        max_iter=200,
+        max_iter="auto",
         random_state=None,
         tol=1e-4,
         verbose=False,
@@ -240,10 +243,18 @@ class MRClassifier(_MR, ClassifierBase):
         return CrossEntropy()
 
     def _usually(self, choice: Choice, given: dict[str, Any]) -> dict[str, float]:
-        plain = not callable(given["eta"]) and given["eta"] == 0
+        eta = given.get("eta", PAPER_ETA)
+        plain = not callable(eta) and eta == 0
         return choice.usual | {"label_smoothing": 0.0} if plain else choice.usual
 
-    def _nearness(self, outputs: torch.Tensor, targets: Any) -> torch.Tensor:
+    def _weighs(self) -> bool:
+        return callable(self.eta_) or self.eta_ > 0
+
+    def _nearness(
+        self, choice: Choice, outputs: torch.Tensor, targets: Any
+    ) -> torch.Tensor:
+        if "eta" not in choice.usual:
+            return super()._nearness(choice, outputs, targets)
         return (outputs.argmax(-1) == targets.argmax(-1)).double()
 
 

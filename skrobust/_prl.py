@@ -100,6 +100,8 @@ class PRLClassifier(_PRL, ClassifierBase):
         by the final networks: 0 for distrusted rows.
     inlier_mask_ : ndarray of shape (n_samples,)
         Whether more than half of a row's weight is left.
+    weight_decay_ : float
+        The decay that was used.
     {fitted_attributes}
 
     See Also
@@ -144,11 +146,11 @@ class PRLClassifier(_PRL, ClassifierBase):
         dropout=0.0,
         solver="adam",
         alpha=1e-4,
-        weight_decay=1.0,
+        weight_decay="auto",
         batch_size="auto",
         learning_rate="constant",
         learning_rate_init=1e-3,
-        max_iter=200,
+        max_iter="auto",
         random_state=None,
         tol=1e-4,
         verbose=False,
@@ -174,6 +176,9 @@ class PRLClassifier(_PRL, ClassifierBase):
         ok = is_count(self.ramp, 0) or self.ramp == "auto"
         require(self, "ramp", ok, "'auto' or an int in the range [0, inf)")
         require_bool(self, "by_label")
+
+    def _weighs(self) -> bool:
+        return self.epsilon > 0
 
     def _steps_within(self, n_epochs: int, n_batches: int) -> tuple[Reweight, ...]:
         ramp = self.ramp

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,19 +11,18 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 
 from ._base import NetBase
-from ._choice import FEWEST, PILOT, PILOT_STEPS, Choice, Choosing
+from ._choice import FEWEST, MOST, PILOT, PILOT_STEPS, Choice, Choosing
 from ._compat import with_callbacks
 from ._documented import documented
 from ._hooks import BATCH, DECAY, IN_MEMORY, Call, Fitted, count_distinct
 from ._params import check_composition, check_stopping, keep
 from ._scaling import TargetScaler, robust_spread, weighted_quantile
-from ._train import HUGE, Recipe
+from ._train import HUGE
 
 Array = NDArray[Any]
 
-# 'auto' batches: a tenth of few rows but at least so many, and up to how many times
-# BATCH rows are asked whether they repeat
-PARTS, SMALLEST, MANY = 10, 128, 100
+# 'auto' batches: a tenth of few rows but at least so many
+PARTS, SMALLEST = 10, 128
 # 'auto' epochs, or as many as make so many steps, but no more than these for each row
 EPOCHS, STEPS, PER_ROW = 200, 1000, 5
 # decays that are tried: so far from each other that held-out rows can tell them apart
@@ -33,7 +31,7 @@ DECAYS = (DECAY, 20.0)
 # beyond so many an error is as bad as any
 NEAR, GROSS = 1.5, 10.0
 DECAY_RULE = f"""chosen where ``max_iter`` is 'auto' too and there are {FEWEST} to
-    {MANY * BATCH} rows; else it is {DECAY:g}. Networks trained with {DECAY:g} and with
+    {MOST} rows; else it is {DECAY:g}. Networks trained with {DECAY:g} and with
     {DECAYS[1]:g} on one half of the rows, for {PILOT} epochs, or {PILOT_STEPS} steps
     where rows are few, predict the other half, and the other way round. The strong
     decay, which noisy targets call for and exact ones do not bear, is used where it
@@ -130,24 +128,16 @@ class RegressorBase(RegressorMixin, Choosing, NetBase):
         return max(EPOCHS, -(-steps // n_batches))
 
     def _auto_parts(self, X: Array, target: Array) -> int | None:
-        if len(X) > MANY * BATCH or X.nbytes > IN_MEMORY:
+        if len(X) > MOST or X.nbytes > IN_MEMORY:
             return None
         distinct = count_distinct(X, target)
         if distinct >= PARTS * BATCH:
             return None
         return max(1, min(PARTS, distinct // SMALLEST))
 
-    def _worth(self, choice: Choice, X: Array) -> bool:
-        if "weight_decay" not in choice.usual:
-            return True
-        few = len(X) <= MANY * BATCH and X.nbytes <= IN_MEMORY
-        small = self.learning_rate_init * DECAYS[-1] < 1  # else nothing would be left
-        return few and small and self.max_iter == "auto"
-
-    def _with(self, recipe: Recipe, settled: dict[str, Any]) -> Recipe:
-        return replace(recipe, weight_decay=settled["weight_decay"])
-
-    def _nearness(self, outputs: torch.Tensor, targets: Any) -> torch.Tensor:
+    def _nearness(
+        self, choice: Choice, outputs: torch.Tensor, targets: Any
+    ) -> torch.Tensor:
         return -torch.linalg.vector_norm(outputs.double() - targets, dim=-1)
 
     def _merits(

@@ -1,4 +1,4 @@
-"""Laws of the decay that regressors choose by what they hold out."""
+"""Laws of the decay that estimators choose by what they hold out."""
 
 from __future__ import annotations
 
@@ -7,21 +7,42 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from sklearn.base import clone
-from sklearn.datasets import load_diabetes
+from sklearn.base import clone, is_classifier
+from sklearn.datasets import load_breast_cancer, load_diabetes, make_blobs
+from sklearn.model_selection import train_test_split
 
-from skrobust import MoMRegressor, MRRegressor, NetRegressor, PRLRegressor, _choice
-from skrobust._choice import pick
-from skrobust._regressor import BATCH, MANY
+from skrobust import (
+    MoMClassifier,
+    MoMRegressor,
+    MRClassifier,
+    MRRegressor,
+    NetClassifier,
+    NetRegressor,
+    PRLClassifier,
+    PRLRegressor,
+    _choice,
+)
+from skrobust._choice import MOST, pick
 from skrobust._stack import MLPStack
 from skrobust._train import Recipe, _regularize
-from skrobust.corruption import linadv
+from skrobust.corruption import linadv, symmetric
+from skrobust.rules import Trim
+from skrobust.steps import Reweight, SmoothLabels
 
-ALL = [NetRegressor, MoMRegressor, PRLRegressor, partial(MRRegressor, 0.03)]
+NUMBERS = [NetRegressor, MoMRegressor, PRLRegressor, partial(MRRegressor, 0.03)]
+CLASSES = [
+    NetClassifier,
+    MoMClassifier,
+    partial(PRLClassifier, 0.0),
+    partial(MRClassifier, 0.0),
+]
+NETS = [NetRegressor, NetClassifier]
 SMALL = {"hidden_layer_sizes": (64, 64), "random_state": 0}
 SEVERAL = {
     "ensemble": NetRegressor(n_networks=2, **SMALL),
     "exchange": PRLRegressor(co_training=True, **SMALL),
+    "ensemble of classes": NetClassifier(n_networks=2, **SMALL),
+    "exchange of classes": PRLClassifier(0.0, co_training=True, **SMALL),
     "players": MoMRegressor(selection="increment", **SMALL),
 }
 
@@ -47,16 +68,34 @@ def gross(y, share=0.2, seed=0):
     return np.where(wrong, y + rng.choice([-1, 1], len(y)) * 10 * y.std(), y)
 
 
+def noisy(model, n=200):
+    """Rows for a model, of which noise is most that targets or labels say."""
+    if not is_classifier(model):
+        return vague(n)
+    X, y = make_blobs(n, 10, cluster_std=6.0, random_state=0)
+    return X, symmetric(y, 0.5, random_state=0)[0]
+
+
+def wavy(model, n=200):
+    """Rows for a model on a wave, or on its sides."""
+    X, y = exact(n)
+    return X, (y > 0).astype(int) if is_classifier(model) else y
+
+
+def said(model, X):
+    """Return the numbers that a model predicts or classifies by."""
+    return getattr(model, "predict_proba", model.predict)(X)
+
+
 # -- what is chosen ----------------------------------------------------------------
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", NUMBERS + CLASSES)
 def test_noise_calls_for_decay_and_a_wave_for_little(kind):
-    X, y = vague()
-    assert kind(**SMALL).fit(X, y).weight_decay_ > 1
-    X, y = exact()
-    assert kind(**SMALL).fit(X, y).weight_decay_ == 1
+    model = kind(**SMALL)
+    assert model.fit(*noisy(model)).weight_decay_ > 1
+    assert model.fit(*wavy(model)).weight_decay_ == 1
 
 
-@pytest.mark.parametrize("kind", ALL[1:])
+@pytest.mark.parametrize("kind", NUMBERS[1:])
 def test_gross_errors_change_nothing_in_that(kind):
     X, y = vague()
     assert kind(**SMALL).fit(X, gross(y)).weight_decay_ > 1
@@ -81,6 +120,39 @@ def test_a_chosen_decay_predicts_better():
     assert score["auto"] > max(0.4, score[1.0] + 0.1)
 
 
+def test_nor_are_labels_that_are_wrong_learned_by_heart():
+    X, y = load_breast_cancer(return_X_y=True)
+    X, X_test, y, y_test = train_test_split(X, y, random_state=0)
+    y, _ = symmetric(y, 0.2, random_state=0)
+    score = {
+        decay: NetClassifier(weight_decay=decay, random_state=0)
+        .fit(X, y)
+        .score(X_test, y_test)
+        for decay in (1.0, "auto")
+    }
+    assert score["auto"] > max(0.9, score[1.0] + 0.03)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        PRLClassifier(),
+        MRClassifier(0.1),
+        MRClassifier(lambda epoch: 0.1),
+        NetClassifier((Reweight(Trim(0.2)),)),
+    ],
+    ids=["leaves out", "weighs", "by schedule", "composed"],
+)
+def test_rules_that_find_wrong_labels_take_the_place_of_decay(model):
+    model = model.set_params(**SMALL)
+    assert model.fit(*noisy(model)).weight_decay_ == 1
+
+
+def test_weights_that_stay_do_not():
+    model = NetClassifier((SmoothLabels(0.1),), **SMALL)
+    assert model.fit(*noisy(model)).weight_decay_ > 1
+
+
 def test_a_rare_region_is_not_smoothed_away():
     rng = np.random.RandomState(0)
     X = rng.normal(size=(600, 3))
@@ -88,16 +160,16 @@ def test_a_rare_region_is_not_smoothed_away():
     assert NetRegressor(**SMALL).fit(X, y).weight_decay_ < 20
 
 
-@pytest.mark.parametrize("name", ["ensemble", "exchange"])
+@pytest.mark.parametrize("name", [n for n in SEVERAL if n != "players"])
 def test_several_networks_choose_together(name):
-    X, y = vague()
-    assert clone(SEVERAL[name]).fit(X, y).weight_decay_ > 1
+    model = clone(SEVERAL[name])
+    assert model.fit(*noisy(model)).weight_decay_ > 1
 
 
 @pytest.mark.parametrize("name", SEVERAL)
 def test_several_networks_are_not_smoothed_without_need(name):
-    X, y = exact()
-    assert clone(SEVERAL[name]).fit(X, y).weight_decay_ == 1
+    model = clone(SEVERAL[name])
+    assert model.fit(*wavy(model)).weight_decay_ == 1
 
 
 def test_a_network_of_ones_own_and_several_outputs():
@@ -125,34 +197,50 @@ def test_steps_of_the_callers_own_see_the_networks_that_were_asked_for():
 
 
 # -- what the choice leaves alone --------------------------------------------------
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", NUMBERS + CLASSES)
 def test_a_chosen_decay_acts_like_a_given_one(kind):
-    X, y = vague()
-    chosen = kind(**SMALL).fit(X, y)
+    chosen = kind(**SMALL)
+    X, y = noisy(chosen)
+    chosen.fit(X, y)
     given = kind(weight_decay=chosen.weight_decay_, **SMALL).fit(X, y)
     assert given.weight_decay_ == chosen.weight_decay_ > 1
-    assert np.array_equal(chosen.predict(X), given.predict(X))
+    assert np.array_equal(said(chosen, X), said(given, X))
 
 
+@pytest.mark.parametrize("kind", NETS)
 @pytest.mark.parametrize("few", [{"max_iter": 5}, {"learning_rate_init": 0.06}])
-def test_the_usual_decay_where_the_caller_trains_otherwise(few):
-    X, y = vague()
-    model = NetRegressor(**few, **SMALL).fit(X, y)
-    assert model.weight_decay_ == 1
-    given = NetRegressor(weight_decay=1.0, **few, **SMALL).fit(X, y)
-    assert np.array_equal(model.predict(X), given.predict(X))
+def test_the_usual_decay_where_the_caller_trains_otherwise(kind, few):
+    model = kind(**few, **SMALL)
+    X, y = noisy(model)
+    assert model.fit(X, y).weight_decay_ == 1
+    given = kind(weight_decay=1.0, **few, **SMALL).fit(X, y)
+    assert np.array_equal(said(model, X), said(given, X))
 
 
-def test_few_rows_and_single_epochs_take_the_usual_decay():
-    X, y = vague()
-    assert NetRegressor(**SMALL).fit(X[:29], y[:29]).weight_decay_ == 1
-    assert NetRegressor(**SMALL).partial_fit(X, y).weight_decay_ == 1
+def test_classifiers_train_for_two_hundred_epochs():
+    X, y = noisy(NetClassifier(), 100)
+    options = {**SMALL, "weight_decay": 1.0, "n_iter_no_change": None}
+    auto, given = (
+        NetClassifier(max_iter=n, **options).fit(X, y) for n in ("auto", 200)
+    )
+    assert auto.n_iter_ == given.n_iter_ == 200
+    assert np.array_equal(said(auto, X), said(given, X))
 
 
-def test_many_rows_are_not_asked():
-    model, (choice,) = NetRegressor(), NetRegressor._choices
-    assert model._worth(choice, np.empty((MANY * BATCH, 1), np.float32))
-    assert not model._worth(choice, np.empty((MANY * BATCH + 1, 1), np.float32))
+@pytest.mark.parametrize("kind", NETS)
+def test_few_rows_and_single_epochs_take_the_usual_decay(kind):
+    model = kind(**SMALL)
+    X, y = noisy(model)
+    assert model.fit(X[:29], y[:29]).weight_decay_ == 1
+    classes = {"classes": np.unique(y)} if is_classifier(model) else {}
+    assert kind(**SMALL).partial_fit(X, y, **classes).weight_decay_ == 1
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_many_rows_are_not_asked(kind):
+    model, (choice,) = kind(), kind._choices
+    assert model._worth(choice, np.empty((MOST, 1), np.float32))
+    assert not model._worth(choice, np.empty((MOST + 1, 1), np.float32))
 
 
 def test_a_fit_that_goes_on_keeps_its_decay():
@@ -173,16 +261,15 @@ def test_a_solution_in_closed_form_has_no_decay_to_choose(monkeypatch):
     assert not tried
 
 
-def test_a_row_of_weight_two_is_asked_twice():
-    X, y = vague(160)
+@pytest.mark.parametrize("kind", NETS)
+def test_a_row_of_weight_two_is_asked_twice(kind):
+    weighted, repeated = (kind(dtype="float64", **SMALL) for _ in range(2))
+    X, y = noisy(weighted, 160)
     counts = 1 + np.arange(160) % 2
-    options = {**SMALL, "dtype": "float64"}
-    weighted = NetRegressor(**options).fit(X, y, sample_weight=counts)
-    repeated = NetRegressor(**options).fit(
-        np.repeat(X, counts, 0), np.repeat(y, counts)
-    )
+    weighted.fit(X, y, sample_weight=counts)
+    repeated.fit(np.repeat(X, counts, 0), np.repeat(y, counts))
     assert weighted.weight_decay_ == repeated.weight_decay_ > 1
-    assert np.allclose(weighted.predict(X), repeated.predict(X))
+    assert np.allclose(said(weighted, X), said(repeated, X))
 
 
 @pytest.mark.parametrize("value", ["car", -1, None, [1.0]])
@@ -192,12 +279,13 @@ def test_what_is_no_decay_is_refused(value):
         NetRegressor(weight_decay=value).fit(X, y)
 
 
+@pytest.mark.parametrize("kind", NETS)
 @pytest.mark.parametrize("value", [1e300, 1e-300])
-def test_inputs_that_are_not_scaled_may_be_anything(value):
-    X, y = vague()
+def test_inputs_that_are_not_scaled_may_be_anything(kind, value):
+    model = kind(standardize=False, **SMALL)
+    X, y = noisy(model)
     X[:5] *= value
-    model = NetRegressor(standardize=False, **SMALL).fit(X, y)
-    assert np.isfinite(model.predict(X)).all()
+    assert np.isfinite(said(model.fit(X, y), X)).all()
 
 
 # -- how -------------------------------------------------------------------------

@@ -317,8 +317,8 @@ def test_held_out_labels_decide():
     class Contrary(MRClassifier):
         _choices = (MRClassifier._choices[0]._replace(margin=0.0),)
 
-        def _nearness(self, outputs, targets):
-            return -super()._nearness(outputs, targets)
+        def _nearness(self, choice, outputs, targets):
+            return -super()._nearness(choice, outputs, targets)
 
     X, y = make_moons(600, noise=0.3, random_state=0)
     assert Contrary(**AUTO).fit(X.astype(np.float32), y).eta_ > 0
