@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from textwrap import fill
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -26,6 +27,21 @@ MOST = 100 * BATCH  # rows, above which a second look at all takes long
 # epochs, or steps where rows are few: which candidate is ahead then is seldom another
 # later, but before networks know the rows they have, all are alike
 PILOT, PILOT_STEPS = 30, 300
+
+
+def decay_rule(
+    decays: tuple[float, ...], cost: str, margin: float, unless: str = ""
+) -> str:
+    """Say for the documentation how a decay is chosen, by the mean of which cost."""
+    weak, middle, strong = decays
+    text = f"""chosen where ``max_iter`` is 'auto' too and there are {FEWEST} to {MOST}
+    rows{unless}; else it is {weak:g}. Networks trained with {weak:g}, {middle:g} and
+    {strong:g} on one half of the rows, for {PILOT} epochs, or {PILOT_STEPS} steps where
+    rows are few, predict the other half, and the other way round. The weakest is used
+    that has the smallest mean {cost}, to within {margin:g} standard errors. So decay is
+    strong where targets are noisy, or labels wrong, and would be learned by heart. The
+    choice takes about as long as 90 epochs, or 900 steps where rows are few"""
+    return fill(" ".join(text.split()), 84, subsequent_indent="    ")
 
 
 class Choice(NamedTuple):

@@ -14,7 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from ._base import NetBase
-from ._choice import FEWEST, MOST, PILOT, PILOT_STEPS, Choice, Choosing
+from ._choice import Choice, Choosing, decay_rule
 from ._compat import with_callbacks
 from ._documented import documented
 from ._hooks import DECAY, Call, Fitted
@@ -25,14 +25,12 @@ Array = NDArray[Any]
 
 EPOCHS = 200  # where nothing is said
 DECAYS = (DECAY, 10.0, 30.0)  # that are tried
-DECAY_RULE = f"""chosen where ``max_iter`` is 'auto' too, there are {FEWEST} to
-    {MOST} rows, and no rule weighs them or leaves some out; else it is {DECAY:g}.
-    Networks trained with {DECAY:g}, {DECAYS[1]:g} and {DECAYS[2]:g} on one half of the
-    rows, for {PILOT} epochs, or {PILOT_STEPS} steps where rows are few, predict the
-    other half, and the other way round. The weakest is used whose probabilities have
-    the smallest mean squared error (Brier score), to within three standard errors. So
-    decay is strong where labels are wrong and would be learned by heart. The choice
-    takes about as long as 90 epochs, or 900 steps where rows are few"""
+DECAY_RULE = decay_rule(
+    DECAYS,
+    "squared error of probabilities (Brier score)",
+    3.0,
+    ", and no rule weighs them or leaves some out",
+)
 
 
 class ClassifierBase(ClassifierMixin, Choosing, NetBase):

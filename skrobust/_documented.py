@@ -146,8 +146,8 @@ alpha : float, default={alpha}
     a batch, as in `sklearn.neural_network.MLPClassifier`.
 weight_decay : float, default={weight_decay}
     Decoupled decay: each step also multiplies the weights by
-    ``1 - learning_rate * weight_decay``. Strong decay (1.0) slows the memorising of
-    wrong labels and targets, and costs clean data next to nothing.
+    ``1 - learning_rate * weight_decay``. It slows the memorising of wrong labels and
+    targets; 1.0 costs clean data next to nothing.
     {weight_decay_rule}
 batch_size : int, float, default={batch_size}
     Rows of a training step, or if a float in (0, 1] their share of all weight. A row

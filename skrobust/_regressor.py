@@ -11,7 +11,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 
 from ._base import NetBase
-from ._choice import FEWEST, MOST, PILOT, PILOT_STEPS, Choice, Choosing
+from ._choice import MOST, Choice, Choosing, decay_rule
 from ._compat import with_callbacks
 from ._documented import documented
 from ._hooks import BATCH, DECAY, IN_MEMORY, Call, Fitted, count_distinct
@@ -25,19 +25,15 @@ Array = NDArray[Any]
 PARTS, SMALLEST = 10, 128
 # 'auto' epochs, or as many as make so many steps, but no more than these for each row
 EPOCHS, STEPS, PER_ROW = 200, 1000, 5
-# decays that are tried: so far from each other that held-out rows can tell them apart
-DECAYS = (DECAY, 20.0)
-# robust deviations: so near the best candidate comes to a target that is right, and
-# beyond so many an error is as bad as any
-NEAR, GROSS = 1.5, 10.0
-DECAY_RULE = f"""chosen where ``max_iter`` is 'auto' too and there are {FEWEST} to
-    {MOST} rows; else it is {DECAY:g}. Networks trained with {DECAY:g} and with
-    {DECAYS[1]:g} on one half of the rows, for {PILOT} epochs, or {PILOT_STEPS} steps
-    where rows are few, predict the other half, and the other way round. The strong
-    decay, which noisy targets call for and exact ones do not bear, is used where it
-    lowers the mean squared error by more than a standard error; targets that no network
-    comes within {NEAR:g} robust deviations of do not count. The choice takes about as
-    long as 60 epochs, or 600 steps where rows are few"""
+DECAYS = (DECAY, 5.0, 20.0)  # that are tried
+CAP = (
+    2.0  # robust deviations: an error beyond is as bad as any, or wrong targets decide
+)
+DECAY_RULE = decay_rule(
+    DECAYS,
+    f"absolute error (where {CAP:g} robust deviations are as bad as any)",
+    1.0,
+)
 
 
 class RegressorBase(RegressorMixin, Choosing, NetBase):
@@ -145,11 +141,10 @@ class RegressorBase(RegressorMixin, Choosing, NetBase):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         # of inputs that were not scaled outputs may be anything
         errors, mass = -found.cpu().nan_to_num(-HUGE).numpy(), share.cpu().numpy()
-        errors = errors / (robust_spread(errors.T, mass).min() or 1.0)
-        # what no candidate comes near may be wrong, and what one does is not
-        right = errors.min(0) <= NEAR
-        costs = np.where(right, np.minimum(errors, GROSS) ** 2, 0.0)
-        merits = -torch.from_numpy(costs).to(found.device)
+        errors = np.minimum(
+            errors, CAP * (robust_spread(errors.T, mass).min() or np.inf)
+        )
+        merits = -torch.from_numpy(errors).to(found.device)
         return merits, torch.ones(len(found), dtype=torch.bool)
 
     def _learn_targets(self, X: Array, y: Any, weights: Array, call: Call) -> Fitted:

@@ -163,7 +163,7 @@ def test_a_rare_region_is_not_smoothed_away():
 @pytest.mark.parametrize("name", [n for n in SEVERAL if n != "players"])
 def test_several_networks_choose_together(name):
     model = clone(SEVERAL[name])
-    assert model.fit(*noisy(model)).weight_decay_ > 1
+    assert model.fit(*noisy(model, 400)).weight_decay_ > 1
 
 
 @pytest.mark.parametrize("name", SEVERAL)
