@@ -25,14 +25,14 @@ Array = NDArray[Any]
 PARTS, SMALLEST = 10, 128
 # 'auto' epochs, or as many as make so many steps, but no more than these for each row
 EPOCHS, STEPS, PER_ROW = 200, 1000, 5
-DECAYS = (DECAY, 5.0, 20.0)  # that are tried
-CAP = (
-    2.0  # robust deviations: an error beyond is as bad as any, or wrong targets decide
-)
+# decays that are tried, and how many standard errors a weaker one may be behind: with
+# three a few hundred noisy rows would keep the weakest
+DECAYS, MARGIN = (DECAY, 5.0, 20.0), 1.0
+CAP = 2.0  # robust deviations: further out wrong targets would decide
 DECAY_RULE = decay_rule(
     DECAYS,
     f"absolute error (where {CAP:g} robust deviations are as bad as any)",
-    1.0,
+    MARGIN,
 )
 
 
@@ -49,7 +49,7 @@ class RegressorBase(RegressorMixin, Choosing, NetBase):
     }
 
     _choices: ClassVar = (
-        Choice({"weight_decay": DECAY}, tuple((d,) for d in DECAYS), 1.0),
+        Choice({"weight_decay": DECAY}, tuple((d,) for d in DECAYS), MARGIN),
     )
 
     @with_callbacks
