@@ -75,8 +75,8 @@ class Choosing(Hooks):
     An estimator says what is tried (`_choices`), what a recipe becomes by settings
     (`_with`) and how near outputs come to targets (`_nearness`). Settings are tried if
     the first of them is 'auto'; another one that is 'auto' alone is what it usually is.
-    All of them may have a ``weight_decay`` to choose, where nothing is said of how
-    long to train: who counts epochs wants no others.
+    A ``weight_decay`` is tried only where nothing is said of how long to train: who
+    counts epochs wants no others.
     """
 
     _choices: ClassVar[tuple[Choice, ...]] = ()  # made one after the other

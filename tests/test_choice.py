@@ -148,7 +148,7 @@ def test_rules_that_find_wrong_labels_take_the_place_of_decay(model):
     assert model.fit(*noisy(model)).weight_decay_ == 1
 
 
-def test_weights_that_stay_do_not():
+def test_steps_that_change_targets_do_not():
     model = NetClassifier((SmoothLabels(0.1),), **SMALL)
     assert model.fit(*noisy(model)).weight_decay_ > 1
 
