@@ -16,13 +16,15 @@ from ._classifier import NetClassifier
 from ._mom import MoMRegressor
 from ._mr import MRClassifier
 from ._params import keep
-from ._regressor import NetRegressor
+from ._regressor import CAP, NetRegressor
 from ._scaling import weighted_quantile
-from ._two_stage import TwoStage, final_has
+from ._stages import final_has
+from ._two_stage import TwoStage
 
 Array = NDArray[Any]
 
 _TINY = 1e-300
+MARGIN = 3.0  # standard errors by which a robust stage must be nearer to be the last
 NEVER = 1e-12  # probabilities below count as this, so that log odds stay finite
 
 
@@ -49,6 +51,13 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
     explain, nothing is rejected. Gross errors beside it hide a hard group: then both
     are rejected.
 
+    Where nothing is rejected, wrong rows may be hidden among noisy ones, and plain
+    training would follow them. So if nothing is said of the final estimator, it is
+    fitted in the folds too. If the first stage comes nearer to the targets of rows that
+    neither has seen, it is the final one, trained on all rows. Nearer is by three
+    standard errors of the mean absolute error, in which two robust deviations are as
+    bad as any.
+
     Parameters
     ----------
     estimator : regressor, default=None
@@ -58,7 +67,8 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
         What is trained on the rows that are left. None takes the network of the first
         stage with plain training: settings that were changed carry over, others are
         those of `NetRegressor`. Where the first stage is no network of this package,
-        it is a copy of that.
+        it is a copy of that. Only with None and 'auto' as the threshold may the first
+        stage itself be the final one.
     cv : int, splitter or iterable of splits, default=3
         Folds. With a number, rows are dealt by a hash of their values, so that equal
         rows share a fold and a weight means repetition. Rows that no fold holds out
@@ -182,6 +192,24 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
         far = weighted_quantile(was[:, None], 0.5, weights)[0, 0]
         mean = np.average(left, weights=weights * (np.minimum(was, far) + _TINY))
         return bool(mean < (1 - share) * 2 / 3)
+
+    def _nearer(self, first: Array, final: Array, y: Array, weights: Array) -> bool:
+        """Whether the first stage foretells targets better than plain training.
+
+        In the mean of absolute errors, where two robust deviations are as bad as any,
+        as what is wrong in the targets themselves must not decide, and by three
+        standard errors.
+        """
+        y = y.reshape(len(y), -1)
+        with np.errstate(over="ignore"):
+            errors = [abs(y - opinion) for opinion in (first, final)]
+            usual = [weighted_quantile(e, 0.5, weights)[0] for e in errors]
+            far = np.maximum(CAP * 1.4826 * np.minimum(*usual), _TINY)
+            was, now = (np.minimum(e / far, 1).max(axis=1) for e in errors)
+        gain, rows = now - was, weights.sum()
+        mean = np.average(gain, weights=weights)
+        error = np.sqrt(np.average((gain - mean) ** 2, weights=weights) / rows)
+        return bool(mean > MARGIN * error)
 
 
 def _chances(model: Any, X: Any) -> Array:

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 from copy import copy
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn import get_config
-from sklearn.base import (
-    BaseEstimator,
-    clone,
-    is_classifier,
-)
+from sklearn.base import clone, is_classifier
 from sklearn.model_selection import check_cv
-from sklearn.utils import Bunch, _safe_indexing, get_tags
-from sklearn.utils.metadata_routing import (
-    MetadataRouter,
-    MethodMapping,
-    process_routing,
-)
+from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _border, _rejection
-from ._base import NetBase
 from ._compat import CallbackSupportMixin, with_callbacks
 from ._contamination import in_rows
 from ._params import is_number, require, require_number
+from ._stages import Stages
 from ._words import DOC_LINK
 
 Array = NDArray[Any]
@@ -43,22 +32,16 @@ ANYTHING = {
 }
 
 
-class TwoStage(CallbackSupportMixin, BaseEstimator):
+class TwoStage(CallbackSupportMixin, Stages):
     """What rejecting and refitting shares between numbers and classes."""
 
     _doc_link_module, _doc_link_template = "skrobust", DOC_LINK
     # whether rejected rows turn out right, by opinions before and after a second look
     _learnable: Any = None
+    # whether the first of two opinions comes nearer to the targets of rows unseen
+    _nearer: Any = None
 
     # -- what a task declares ----------------------------------------------------
-    def _default(self) -> Any:
-        """Return the first stage in place of None."""
-        raise NotImplementedError
-
-    def _plain(self) -> type:
-        """Return the class that trains a network plainly."""
-        raise NotImplementedError
-
     def _learn_targets(
         self, y: Array, weights: Array
     ) -> tuple[Array, Array, dict[str, Any]]:
@@ -120,34 +103,39 @@ class TwoStage(CallbackSupportMixin, BaseEstimator):
         params = self._route(given, fit_params)
         numbers, kinds, about = self._learn_targets(y, weights)
         splits = self._splits(X, y, (numbers, kinds, weights), params)
-        context = self._init_callback_context(max_subtasks=3)
+        context = self._init_callback_context(max_subtasks=4)
         told = {"estimator": self, "X": X, "y": y, "metadata": given}
         context.call_on_fit_task_begin(**told)
         first, final = self._stages()
-        its = {"X": X, "y": y, "params": params.estimator.fit, "about": about}
-        models, opinions = self._cross_fit(context, splits, stage=first, **its)
+        its = {"X": X, "y": y, "about": about}
+        robust = {"stage": first, "params": params.estimator.fit}
+        plain = {"stage": final, "params": params.final_estimator.fit}
+        models, opinions = self._cross_fit(
+            context, "cross-fit", splits, **robust, **its
+        )
         scores, rejected = np.zeros(len(y)), np.zeros(len(y), dtype=bool)
         threshold, (seen, opinion) = np.inf, _averaged(splits, opinions, weights)
+        w = in_rows(weights)[seen]  # windows and thresholds count rows
         if len(seen):
-            w = in_rows(weights)[seen]  # windows and thresholds count rows
             scores[seen], threshold = self._judge(opinion, numbers[seen], w)
             rejected[seen] = _rejection.reject(
                 scores[seen], w, kinds[seen], threshold, self.max_rejected
             )
-        if self._learnable and self.threshold == "auto" and rejected.any():
-            # one look is enough: where most of the rejected rows are held out
-            k = int(np.argmax([weights[b][rejected[b]].sum() for _, b in splits]))
-            inner, outer = splits[k]
-            out = rejected[outer]
-            task, rows = context.subcontext(task_name="second look"), outer[out]
-            model = self._train(task, final, X, y, inner, params.final_estimator.fit)
-            after = self._opinion(model, _safe_indexing(X, rows), about)
-            mass, share = weights[rows], weights[rows].sum() / weights[outer].sum()
-            if self._learnable(opinions[k][out], after, numbers[rows], mass, share):
+        auto = self.threshold == "auto"
+        if self._learnable and auto and rejected.any():
+            of_all = numbers, weights, rejected
+            if self._second_look(context, splits, opinions, of_all, **plain, **its):
                 rejected[:], threshold = False, np.inf
+        chosen = plain
+        ours = self.final_estimator is None and final is not first
+        if self._nearer and auto and ours and len(seen) and not rejected.any():
+            _, after = self._cross_fit(context, "compare", splits, **plain, **its)
+            after = _averaged(splits, after, weights)[1]
+            if self._nearer(opinion, after, numbers[seen], w):
+                chosen = robust
         kept = (weights > 0) & ~rejected
         task, rows = context.subcontext(task_name="refit"), np.flatnonzero(kept)
-        model = self._train(task, final, X, y, rows, params.final_estimator.fit)
+        model = self._train(task, X=X, y=y, rows=rows, **chosen)
         found = {
             **about,
             "estimators_": models,
@@ -159,13 +147,39 @@ class TwoStage(CallbackSupportMixin, BaseEstimator):
         vars(self).update(found)
         context.call_on_fit_task_end(**told, reconstruction_attributes=lambda: found)
 
+    def _second_look(
+        self,
+        context: Any,
+        splits: Any,
+        opinions: list[Array],
+        of_all: tuple[Array, ...],
+        *,
+        about: Any,
+        **its: Any,
+    ) -> bool:
+        """Whether rejected rows come out right by a stage trained on their like.
+
+        One look is enough: where most of them are held out.
+        """
+        numbers, weights, rejected = of_all
+        k = int(np.argmax([weights[b][rejected[b]].sum() for _, b in splits]))
+        inner, outer = splits[k]
+        out = rejected[outer]
+        task, rows = context.subcontext(task_name="second look"), outer[out]
+        model = self._train(task, rows=inner, **its)
+        after = self._opinion(model, _safe_indexing(its["X"], rows), about)
+        mass, share = weights[rows], weights[rows].sum() / weights[outer].sum()
+        return bool(
+            self._learnable(opinions[k][out], after, numbers[rows], mass, share)
+        )
+
     def _cross_fit(
-        self, context: Any, splits: Any, **its: Any
+        self, context: Any, name: str, splits: Any, **its: Any
     ) -> tuple[list[Any], list[Array]]:
         """Return the model of each fold, and what it says of the rows held out."""
         n = len(splits)
         folds = context.subcontext(
-            task_name="cross-fit", max_subtasks=n, sequential_subtasks=False
+            task_name=name, max_subtasks=n, sequential_subtasks=False
         )
         folds.call_on_fit_task_begin(estimator=self, X=its["X"], y=its["y"])
         # all before the first is sent away: it brings the tree of tasks along
@@ -255,64 +269,6 @@ class TwoStage(CallbackSupportMixin, BaseEstimator):
         splits = [(a[used[a]], b[used[b]]) for a, b in splits]
         return [(a, b) for a, b in splits if len(b)]
 
-    # -- stages ------------------------------------------------------------------
-    def _stages(self) -> tuple[Any, Any]:
-        """Return the estimators of both stages, in place of which None may stand."""
-        first, final = self.estimator, self.final_estimator
-        routed = get_config().get("enable_metadata_routing", False)
-        if first is None:
-            first = self._default()
-            first = first.set_fit_request(sample_weight=True) if routed else first
-        if final is None:
-            final = _plain_twin(first, self._plain())
-            if final is not first and routed:
-                final = final.set_fit_request(sample_weight=True)
-        return first, final
-
-    def get_metadata_routing(self) -> Any:
-        """Say which metadata goes to which estimator.
-
-        Returns
-        -------
-        MetadataRouter
-        """
-        router = MetadataRouter(owner=self).add_self_request(self)
-        first, final = self._stages()
-        to_fit = MethodMapping().add(caller="fit", callee="fit")
-        router.add(estimator=first, method_mapping=to_fit)
-        router.add(final_estimator=final, method_mapping=to_fit)
-        if hasattr(self.cv, "get_metadata_routing"):
-            to_split = MethodMapping().add(caller="fit", callee="split")
-            router.add(splitter=self.cv, method_mapping=to_split)
-        return router
-
-    def _route(self, given: dict[str, Array], fit_params: Any) -> Any:
-        """Return what `fit` hands to the fits of both stages and to the splitter."""
-        if get_config().get("enable_metadata_routing", False):
-            routed = process_routing(self, "fit", **given, **fit_params)
-            return Bunch(
-                estimator=routed.estimator,
-                final_estimator=routed.final_estimator,
-                splitter=routed.get("splitter", Bunch(split={})),
-            )
-        if fit_params:
-            raise ValueError(
-                f"[{', '.join(sorted(fit_params))}] are not passed on by "
-                f"{type(self).__name__}.fit unless metadata routing is enabled, by "
-                "sklearn.set_config(enable_metadata_routing=True)."
-            )
-        for stage in self._stages():
-            if given and not has_fit_parameter(stage, "sample_weight"):
-                raise TypeError(
-                    f"Underlying estimator {type(stage).__name__} does not support "
-                    "sample weights."
-                )
-        return Bunch(
-            estimator=Bunch(fit=given),
-            final_estimator=Bunch(fit=given),
-            splitter=Bunch(split={}),
-        )
-
     # -- using a fitted estimator ------------------------------------------------
     def predict(self, X: ArrayLike) -> Array:
         """Predict by the final estimator.
@@ -338,43 +294,6 @@ class TwoStage(CallbackSupportMixin, BaseEstimator):
         """Whether a fit has ended."""
         return hasattr(self, "final_estimator_")
 
-    def __sklearn_tags__(self) -> Any:
-        """Describe the estimator to scikit-learn, as its two stages are."""
-        tags = super().__sklearn_tags__()
-        stages = [get_tags(stage) for stage in self._stages()]
-        for name in ("sparse", "allow_nan", "three_d_array", "string", "categorical"):
-            able = all(getattr(stage.input_tags, name) for stage in stages)
-            setattr(tags.input_tags, name, able)
-        tags.non_deterministic = any(stage.non_deterministic for stage in stages)
-        for name in ("multi_output", "single_output"):
-            able = all(getattr(stage.target_tags, name) for stage in stages)
-            setattr(tags.target_tags, name, able)
-        # the stages may take several outputs where labels are judged one by one
-        tags.target_tags.multi_output &= self._y_options.get("multi_output", False)
-        return tags
-
-
-def _plain_twin(estimator: Any, plain: type) -> Any:
-    """Return the same network trained plainly; without a network, the same again.
-
-    What was set carries over. What was not, such as a schedule that suits the first
-    stage, is as plain training has it.
-    """
-    if not isinstance(estimator, NetBase):
-        return estimator
-    usual = inspect.signature(type(estimator)).parameters
-    settings = {
-        name: value
-        for name, value in estimator.get_params(deep=False).items()
-        if value is not usual[name].default
-        and not np.array_equal(value, usual[name].default)
-    }
-    known = set(inspect.signature(plain).parameters) - {"steps", "n_networks"}
-    carried = {name: settings[name] for name in known & set(settings)}
-    if carried.get("solver") == "lstsq":  # even weights make it ordinary least squares
-        return type(estimator)(eta=0, **carried)
-    return plain(**carried)
-
 
 def _indices(rows: Any, n: int) -> Array:
     """Return the indices of rows given as a list or array of indices or as a mask."""
@@ -382,17 +301,6 @@ def _indices(rows: Any, n: int) -> Array:
     if rows.size == 0:  # NumPy takes an empty list for one of floats
         rows = rows.astype(int)
     return np.arange(n)[rows]
-
-
-def final_has(method: str) -> Any:
-    """Say whether the final estimator, fitted or to be, has a method."""
-
-    def check(self: Any) -> bool:
-        final = getattr(self, "final_estimator_", None) or self._stages()[1]
-        getattr(final, method)  # says itself what it lacks
-        return True
-
-    return check
 
 
 def _averaged(splits: Any, opinions: Any, weights: Array) -> tuple[Array, Array]:

@@ -502,6 +502,66 @@ def test_less_than_half_is_rejected_whatever_the_residuals(n, kind):
         np.testing.assert_array_equal(out, residual > 0)
 
 
+# -- which stage is the last
+
+
+def flips(n=400, share=0.4):
+    rng = np.random.RandomState(0)
+    X = rng.uniform(-1, 1, (n, 2))
+    truth = np.sin(3 * X[:, 0]) + X[:, 1]
+    y = truth + 0.1 * rng.standard_normal(n)
+    y[: int(share * n)] *= -1
+    return X, y, truth
+
+
+def test_where_wrong_rows_hide_the_first_stage_is_the_last():
+    X, y, truth = flips()
+    fast = {"hidden_layer_sizes": (32,), "max_iter": 100, "learning_rate_init": 0.01}
+    first = PRLRegressor(0.45, ramp=0, **fast)
+    model = RejectRefitRegressor(first, random_state=0).fit(X, y)
+    assert model.inlier_mask_.all() and model.threshold_ == np.inf
+    assert isinstance(model.final_estimator_, PRLRegressor)
+    alone = clone(first).set_params(random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), alone.predict(X))
+    # who names the last stage, or a threshold, gets it
+    plain = NetRegressor(**fast)
+    for said in ({"final_estimator": plain}, {"threshold": 1e6}):
+        obeyed = clone(model).set_params(**said).fit(X, y)
+        assert isinstance(obeyed.final_estimator_, NetRegressor)
+    errors = [np.square(m.predict(X) - truth).mean() for m in (model, obeyed)]
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_on_clean_data_the_last_stage_is_plain():
+    X, y, _ = flips(share=0)
+    fast = {"hidden_layer_sizes": (32,), "max_iter": 50, "learning_rate_init": 0.01}
+    model = RejectRefitRegressor(MoMRegressor(**fast), random_state=0).fit(X, y)
+    assert isinstance(model.final_estimator_, NetRegressor)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1.0, 1e308])
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_who_is_nearer_to_most_is_nearer_whatever_the_rest(size, n_outputs):
+    rng = np.random.RandomState(0)
+    nearer = RejectRefitRegressor()._nearer
+    truth = rng.uniform(-1, 1, (200, n_outputs))
+    y, between = truth.copy(), 0.2 * truth
+    y[:80] *= -1
+    good = truth + 0.01 * rng.standard_normal(truth.shape)
+    y, good, between = size * y, size * good, size * between
+    ones = np.ones(200)
+    assert nearer(good, between, y, ones)
+    assert not nearer(between, good, y, ones)
+    assert not nearer(good, good, y, ones)
+    assert not nearer(y, y, y, ones)
+    # a few rows cannot tell, but may each stand for many
+    few = slice(78, 82)
+    assert not nearer(good[few], between[few], y[few], ones[few])
+    assert nearer(good[few], between[few], y[few], 20 * ones[few])
+    each = [np.repeat(t[few], 20, axis=0) for t in (good, between, y, ones)]
+    assert nearer(*each)
+
+
 # -- scikit-learn's manners
 
 
