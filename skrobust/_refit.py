@@ -23,7 +23,7 @@ from ._two_stage import TwoStage
 
 Array = NDArray[Any]
 
-_TINY = 1e-300
+_TINY = 1e-307
 MARGIN = 3.0  # standard errors by which a robust stage must be nearer to be the last
 NEVER = 1e-12  # probabilities below count as this, so that log odds stay finite
 
