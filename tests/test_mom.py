@@ -255,7 +255,7 @@ def test_left_alone_it_follows_few_rows_and_then_all_near_the_median():
     bad = np.where(wrong, 50.0 + y, y)
     model = MoMRegressor(**SMALL).fit(X, bad)
     first = 15  # all rows are one batch: 120 steps are more than half of the training
-    rule = Phases(MedianOfMeans(1.0, 0.2), NearMedian(9.0, floor=1.0), first)
+    rule = Phases(MedianOfMeans(1.0, 0.2), NearMedian(9.0, floor=1.5), first)
     step = Reweight(rule, SquaredError())
     spelt_out = NetRegressor(
         (step,), learning_rate="cosine", n_iter_no_change=None, **SMALL
@@ -266,6 +266,18 @@ def test_left_alone_it_follows_few_rows_and_then_all_near_the_median():
     assert not model.inlier_mask_[wrong].any()
     assert model.inlier_mask_[~wrong].mean() > 0.95
     assert np.median(np.abs(model.predict(X) - y)[~wrong]) < 0.2
+
+
+def test_moderate_errors_are_not_let_in_again():
+    """With a wider limit two fifths of flipped signs would widen it until all are in."""
+    rng = np.random.RandomState(0)
+    X = rng.uniform(-1, 1, (400, 2))
+    truth = np.sin(3 * X[:, 0]) + X[:, 1]
+    y = truth + 0.1 * rng.standard_normal(400)
+    y[:160] *= -1
+    fast = {"hidden_layer_sizes": (32,), "max_iter": 100, "learning_rate_init": 0.01}
+    model = MoMRegressor(random_state=0, **fast).fit(X, y)
+    assert np.mean((model.predict(X) - truth) ** 2) < 0.3 * truth.var()
 
 
 def test_a_rare_region_of_few_rows_is_learned():
