@@ -351,6 +351,11 @@ def summarize(found: pd.DataFrame, table: Any) -> str:
     title = "Real data" if table == "real" else f"Table {table}"
     parts = [f"## {title}", "", f"{what}, best setting on the test rows.", ""]
     parts += [markdown(mean, 1 if table == 6 else 3), ""]
+    counts = here.groupby("method")["seed"].nunique().reindex(names)
+    fewer = counts[counts < seeds.max()]
+    if len(fewer):
+        few = ", ".join(f"{n} of {name}" for name, n in fewer.items())
+        parts += [f"Fewer data sets: {few}.", ""]
     if table == "real":
         return "\n".join(parts + over_oracle(mean))
     theirs = paper(table).loc[rows].add_prefix("paper ")
@@ -358,7 +363,7 @@ def summarize(found: pd.DataFrame, table: Any) -> str:
         return "\n".join([*parts, "The paper:", "", markdown(theirs, 1), ""])
     if "100 %" in rows and "MoM increment" in names:
         parts += ["In multiples of median of means (increment) on clean data:", ""]
-        errors = mean.drop(columns="data sets")
+        errors = mean.drop(columns=["data sets", *fewer.index])
         scaled = errors / mean.loc["100 %", "MoM increment"]
         parts += [markdown(scaled.join(theirs), 2), ""]
     return "\n".join(parts + over_oracle(mean) + over_best(mean))

@@ -269,7 +269,7 @@ def test_left_alone_it_follows_few_rows_and_then_all_near_the_median():
 
 
 def test_moderate_errors_are_not_let_in_again():
-    """With a wider limit two fifths of flipped signs would widen it until all are in."""
+    """Two fifths of flipped signs would widen a wider limit until all are in."""
     rng = np.random.RandomState(0)
     X = rng.uniform(-1, 1, (400, 2))
     truth = np.sin(3 * X[:, 0]) + X[:, 1]
