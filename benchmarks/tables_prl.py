@@ -6,7 +6,8 @@ dissertation, 2022), on tables of numbers. Every method gets the same network an
 true corruption rate where it takes one; "oracle" is the plain network trained on the
 uncorrupted rows alone, the ceiling. Of regressors some also run as they come, named
 with "()", beside an oracle that does. Scores are those of clean test rows after the
-last epoch: accuracy in per cent, or R2.
+last epoch: accuracy in per cent, or R2. "mom()" is `MoMRegressor()`, which is told
+nothing of the rate.
 
     python benchmarks/tables_prl.py                    # everything, an hour or two
     python benchmarks/tables_prl.py --quick            # a glance, some minutes
@@ -32,7 +33,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from skrobust import PRLRegressor, corruption
+from skrobust import MoMRegressor, PRLRegressor, corruption
 from skrobust.datasets import fetch_classification, fetch_regression
 from skrobust.recipes import make_baselines, standard
 
@@ -121,6 +122,7 @@ def one_cell(
         as_they_come = make_baselines(kind, rate, random_state=seed)
         methods["oracle()"] = standard(kind, random_state=seed)
         methods |= {f"{name}()": as_they_come[name] for name in AS_THEY_COME}
+        methods["mom()"] = MoMRegressor(random_state=seed)
     measure = accuracy_score if kind == "classification" else r2_score
     rows = []
     for method, model in methods.items():
