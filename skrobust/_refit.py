@@ -17,7 +17,7 @@ from ._mom import MoMRegressor
 from ._mr import MRClassifier
 from ._params import keep
 from ._regressor import CAP, NetRegressor
-from ._scaling import weighted_quantile
+from ._scaling import robust_spread, weighted_quantile
 from ._stages import final_has
 from ._two_stage import TwoStage
 
@@ -204,8 +204,8 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
         y = y.reshape(len(y), -1)
         with np.errstate(over="ignore"):
             errors = [abs(y - opinion) for opinion in (first, final)]
-            usual = [weighted_quantile(e, 0.5, weights)[0] for e in errors]
-            far = np.maximum(CAP * 1.4826 * np.minimum(*usual), _TINY)
+            usual = [robust_spread(e, weights) for e in errors]
+            far = np.maximum(CAP * np.minimum(*usual), _TINY)
             was, now = (np.minimum(e / far, 1).max(axis=1) for e in errors)
         gain, rows = now - was, weights.sum()
         mean = np.average(gain, weights=weights)
