@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import validate_data
 
 from . import _border
-from ._batch import Rows
+from ._batch import BLOCK, Rows
 from ._building import merge_equal_rows, to_tensor
 from ._compat import Silence
 from ._fitted import FittedNet
@@ -23,7 +23,6 @@ from ._holdout import HoldOut, rows_at
 from ._hooks import DECAY, IN_MEMORY, Call
 from ._optim import SGD, Adam
 from ._progress import Progress, Watch, run_epochs
-from ._scaling import BLOCK
 from ._train import Recipe, posterior, reweighting
 from ._words import DOC_LINK
 from .steps import Context, Reweight

@@ -11,6 +11,7 @@ from torch import Tensor
 from ._blocks import count_rows, cut_evenly
 
 Take = Callable[[Tensor, int], Tensor]
+BLOCK = 1024  # rows scaled or scored together: small blocks stay in the cache
 
 
 def _taker(index: Tensor) -> Take:
@@ -222,7 +223,7 @@ class Rows:
         one_hot = self.weights.new_zeros(len(y), self.n_classes)
         return one_hot.scatter_(1, y[:, None], 1)
 
-    def blocks(self, size: int) -> Iterator[Batch]:
+    def blocks(self, size: int = BLOCK) -> Iterator[Batch]:
         """Yield all rows in their own order, ``size`` at a time."""
         for index in torch.arange(self.n, device="cpu").split(size):
             yield self.take(index)

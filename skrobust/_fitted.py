@@ -12,9 +12,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _border
+from ._batch import BLOCK
 from ._building import to_tensor
 from ._compat import CallbackSupportMixin
-from ._scaling import BLOCK, CLIP, FAR, InputScaler
+from ._scaling import CLIP, FAR, InputScaler
 from ._served import ServedNet
 
 Array = NDArray[Any]

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _border
 from ._base import NetBase
+from ._batch import BLOCK
 from ._building import to_tensor
 from ._contamination import repeats
 from ._detector import DetectorBase
@@ -21,7 +22,7 @@ from ._ensemble import Read, mean_over_passes
 from ._hooks import Call, Fitted, count_distinct
 from ._params import is_number, keep, require, require_count, require_number
 from ._progress import Progress
-from ._scaling import BLOCK, TargetScaler
+from ._scaling import TargetScaler
 from .criteria import Loss, ReconstructionError, VariationalError
 from .rules import Exchange, Ramp, Trim, chain
 from .steps import Reweight

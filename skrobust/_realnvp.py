@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from . import _border
 from ._base import NetBase
+from ._batch import BLOCK
 from ._contamination import EPSILON, in_rows
 from ._dequantize import discrete_columns, smallest_gaps
 from ._detector import DetectorBase
@@ -30,7 +31,7 @@ from ._params import (
     require_number,
 )
 from ._progress import Progress
-from ._scaling import BLOCK, BendingScaler
+from ._scaling import BendingScaler
 from ._words import require_samples
 from .criteria import Loss, NegativeLogLikelihood
 from .rules import Ramp, Trim

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._batch import BLOCK
+
 Array = NDArray[Any]
 
 CLIP = 10.0  # scaled inputs stay within +- this many standard deviations
@@ -15,7 +17,6 @@ FAR = 1e12  # and scaled targets within this: squares and gradients stay finite
 _CODE = 20  # quartile ranges that no 10-to-90-percent range of measurements has
 _HUGE = 1e153  # values count as no larger, so that squares are numbers
 _SAMPLE = 4000  # rows that locate the fences of a large table
-BLOCK = 1024  # rows scaled or predicted at a time: small blocks stay in the cache
 
 
 def weighted_quantile(values: ArrayLike, q: ArrayLike, weights: ArrayLike) -> Array:

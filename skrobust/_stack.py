@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from . import _products
+from ._batch import BLOCK
 from ._dropout import fill_mask_
 from ._nets import ACTIVATIONS, first_weights, layer_shapes
 
@@ -178,7 +180,12 @@ class MLPStack:
         self.decaying = decaying, grads
         self._W, self._b = params[:n_layers], params[n_layers:]
         self._Wt = [w.mT for w in self._W]
+        self._many = _products.large_from(self._W)
         self._gW, self._gb = self._grads[:n_layers], self._grads[n_layers:]
+
+    def _products(self, n: int) -> Any:
+        """Return what has the ``bmm`` and ``baddbmm`` for n rows."""
+        return torch if n < self._many else _products
 
     def _room(self, kind: str, n: int) -> list[Tensor]:
         """Return memory for n rows of every hidden layer, the same in every step.
@@ -195,20 +202,21 @@ class MLPStack:
 
     def forward(self, x: Tensor, *, training: bool) -> _MLPTape:
         a, tape, n = x.expand(self.n_networks, *x.shape), _MLPTape(), len(x)
+        products = self._products(n)
         drops = training and self.droppable
         kind = tape.kind = "train" if drops else "eval"
         masks = self._draw_masks(n) if drops else []
         dropped = self._room("dropped", n) if drops else []
         for layer, room in enumerate(self._room(kind, n)):
             tape.inputs.append(a)
-            z = torch.baddbmm(self._b[layer], a, self._Wt[layer], out=room)
+            z = products.baddbmm(self._b[layer], a, self._Wt[layer], out=room)
             a = self._act.apply_(z)
             if layer < len(masks):
                 # the slope needs the activation before the mask: keep both
                 tape.masks.append((masks[layer], a))
                 a = torch.mul(a, masks[layer], out=dropped[layer])
         tape.inputs.append(a)
-        tape.output = torch.baddbmm(self._b[-1], a, self._Wt[-1])
+        tape.output = products.baddbmm(self._b[-1], a, self._Wt[-1])
         return tape
 
     def _draw_masks(self, n: int) -> list[Tensor]:
@@ -243,17 +251,20 @@ class MLPStack:
 
     def predict(self, x: Tensor) -> Tensor:
         a = x.expand(self.n_networks, *x.shape)
+        # a number of rows that may not come again is not worth preparing for
+        products = self._products(len(x)) if len(x) >= BLOCK else torch
         for w, b in zip(self._Wt[:-1], self._b[:-1], strict=True):
-            a = self._act.apply_(torch.baddbmm(b, a, w))
-        return torch.baddbmm(self._b[-1], a, self._Wt[-1])
+            a = self._act.apply_(products.baddbmm(b, a, w))
+        return products.baddbmm(self._b[-1], a, self._Wt[-1])
 
     def _pull(self, tape: _MLPTape, gradient: Tensor) -> list[Tensor]:
         """Return the loss's derivative by every layer's pre-activation."""
         if tape.pulled is not gradient:
             deltas, delta = [gradient], gradient
-            room = self._room(tape.kind + " back", gradient.shape[1])
+            n = gradient.shape[1]
+            room, products = self._room(tape.kind + " back", n), self._products(n)
             for layer in range(len(self._W) - 1, 0, -1):
-                upstream = torch.bmm(delta, self._W[layer], out=room[layer - 1])
+                upstream = products.bmm(delta, self._W[layer], out=room[layer - 1])
                 result = tape.inputs[layer]
                 if layer <= len(tape.masks):
                     mask, result = tape.masks[layer - 1]
@@ -286,9 +297,9 @@ class MLPStack:
             if len(self._ones) >= _ROOMS:
                 self._ones.clear()
             self._ones[n] = self.theta.new_ones(self.n_networks, 1, n)
-        ones = self._ones[n]
+        ones, products = self._ones[n], self._products(n)
         for a, delta, gw, gb in grads:
-            torch.bmm(delta.mT, a, out=gw)
+            products.bmm(delta.mT, a, out=gw)
             torch.bmm(ones, delta, out=gb)  # a sum over rows, in half the time
 
     def networks(self) -> list[MLPStack]:

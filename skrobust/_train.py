@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._batch import Batch, Rows
+from ._batch import BLOCK, Batch, Rows
 from ._comm import Group
 from ._turns import Team
 from .steps import Context, Reweight, Step
@@ -243,7 +243,7 @@ def drawn(
 
 
 def _rate(
-    stack: Any, rows: Rows, step: Reweight, context: Context, block: int = 1024
+    stack: Any, rows: Rows, step: Reweight, context: Context, block: int = BLOCK
 ) -> Tensor:
     """Score all rows, (K, n)."""
     return torch.cat([step.rate(stack, b, context) for b in rows.blocks(block)], -1)
@@ -256,7 +256,7 @@ def _revise(stack: Any, rows: Rows, step: Reweight, context: Context) -> Tensor:
 
 
 def posterior(
-    stack: Any, rows: Rows, recipe: Recipe, context: Context, block: int = 1024
+    stack: Any, rows: Rows, recipe: Recipe, context: Context, block: int = BLOCK
 ) -> Tensor:
     """Weights (K, n) that the steps give the rows when they see all at once.
 

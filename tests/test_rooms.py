@@ -19,7 +19,7 @@ FILES = {
 LIBRARIES = {"matplotlib", "numpy", "scipy", "sklearn", "torch", "pandas", "joblib"}
 MACHINE = {"_batch", "_comm", "_ghost", "_modules", "_nets", "_optim", "_stack"}
 MACHINE |= {"_blocks", "_dropout", "_ensemble", "_flow", "_linear", "_train"}
-MACHINE |= {"_served", "_softmax", "_turns", "_vae"}
+MACHINE |= {"_products", "_served", "_softmax", "_turns", "_vae"}
 
 # room: (libraries it may import, rooms of the house it may import)
 TABLE = {
@@ -38,7 +38,8 @@ TABLE = {
     "_optim": ({"torch"}, set()),
     "_dropout": ({"torch"}, set()),
     "_ensemble": ({"torch"}, set()),
-    "_stack": ({"numpy", "torch"}, {"_dropout", "_nets"}),
+    "_products": ({"torch"}, set()),
+    "_stack": ({"numpy", "torch"}, {"_batch", "_dropout", "_nets", "_products"}),
     "_modules": ({"torch"}, {"_dropout", "_ghost"}),
     "_vae": ({"torch"}, {"_nets"}),
     "_flow": ({"torch"}, {"_nets"}),
@@ -127,6 +128,8 @@ def test_a_first_fit_loads_neither_the_compiler_nor_matplotlib():
         "skrobust.PRLClassifier(max_iter=2, ramp=1).fit(X, y).predict(X)\n"
         "skrobust.NetRegressor(max_iter=2, solver='sgd').fit(X, y)\n"
         "skrobust.NetOutlierDetector(max_iter=2).fit(X)\n"
+        "many = X.repeat(10, 0).astype('float32')  # large matrix products\n"
+        "skrobust.NetClassifier(max_iter=2).fit(many, y.repeat(10))\n"
         "bad = {'torch._dynamo', 'torch._inductor', 'matplotlib'} & set(sys.modules)\n"
         "assert not bad, bad\n"
     )
