@@ -15,7 +15,8 @@ from skrobust._batch import Batch
 from skrobust._stack import MLPStack
 from skrobust._train import Recipe, train_batch
 from skrobust.criteria import as_loss
-from skrobust.recipes import BASELINES, TASKS, make_baselines
+from skrobust.recipes import BASELINES, make_baselines
+from skrobust.recipes._common import TASKS
 from skrobust.steps import Context
 
 SMALL = {"hidden_layer_sizes": (16,), "max_iter": 12, "random_state": 0}
