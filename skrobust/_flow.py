@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ._nets import ACTIVATIONS, layer_shapes, uniform
+from ._products import Products
 
 _tanh_pull = torch.ops.aten.tanh_backward.grad_input
 
@@ -160,6 +161,7 @@ class FlowStack:
         flat = [g.squeeze(-2) for g in self._grads[n_layers:]]
         self._gb = list(zip(*flat, strict=True))
         self._Wt = [[w.mT for w in layers] for layers in self._W]
+        self._products = Products([w for layers in self._W for w in layers])
 
     def _cut(self, weights: list[Tensor]) -> list[list[Tensor]]:
         """Weights by coupling, the first without the padding of what it reads."""
@@ -242,9 +244,9 @@ class FlowStack:
 
     def _climb(self, i: int, a: Tensor, n: int) -> tuple[list[Tensor], Tensor]:
         """Run the perceptron of coupling i; return its layers' inputs and output."""
-        inputs, last = [a], len(self._sizes) - 2
+        inputs, last, products = [a], len(self._sizes) - 2, self._products.of(n)
         for j, (w, b) in enumerate(zip(self._W[i], self._bt[i], strict=True)):
-            a = torch.baddbmm(b, w, a, out=self._room((i, j), self._sizes[j + 1], n))
+            a = products.baddbmm(b, w, a, out=self._room((i, j), self._sizes[j + 1], n))
             if j < last:
                 inputs.append(self._act.apply_(a))
         return inputs, a
@@ -277,9 +279,10 @@ class FlowStack:
     def _descend(self, i: int, delta: Tensor, inputs: list[Tensor]) -> list[Tensor]:
         """Return the derivatives by each pre-activation of one perceptron."""
         deltas, n = [delta], delta.shape[-1]
+        products = self._products.of(n)
         for j in range(len(inputs) - 1, 0, -1):
             room = self._room((i, -j), self._sizes[j], n)
-            upstream = torch.bmm(self._Wt[i][j], delta, out=room)
+            upstream = products.bmm(self._Wt[i][j], delta, out=room)
             delta = self._act.pull_(upstream, inputs[j])
             deltas.append(delta)
         return deltas[::-1]
@@ -295,10 +298,11 @@ class FlowStack:
     def backward(self, tape: _FlowTape, gradient: Tensor, weights: Tensor) -> None:
         pulled = self._pull(tape, gradient * weights.unsqueeze(-1))
         tape.pulled = None
+        products = self._products.of(gradient.shape[1])
         for i, (seen, deltas) in enumerate(zip(tape.seen, pulled, strict=True)):
             grads = zip(seen.inputs, deltas, self._gW[i], self._gb[i], strict=True)
             for a, delta, gw, gb in grads:
-                torch.bmm(delta, a.mT, out=gw)
+                products.bmm(delta, a.mT, out=gw)
                 torch.sum(delta, 2, out=gb)
 
     # -- the rest of the protocol ------------------------------------------------

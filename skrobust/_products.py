@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from functools import cache
 from math import inf
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,40 +19,50 @@ LARGE = 1_500_000  # multiplications of numbers
 NARROW = 8  # products with a single column take several times as long
 
 
-def large_from(weights: list[Tensor]) -> float:
-    """Return the number of rows from which on some products are large.
+class Products:
+    """What is best at multiplying weights by so many rows.
 
     Parameters
     ----------
     weights : list of Tensor of shape (K, n_out, n_in)
-        What the rows are multiplied with.
-
-    Returns
-    -------
-    float
-        Infinity where `bmm` and `baddbmm` of torch are best.
     """
-    w = weights[0]
-    able = w.dtype == torch.float32 and w.device.type == "cpu" and _has_onednn()
-    most = max(w[0].numel() for w in weights)
-    return LARGE / most if able and most else inf
+
+    def __init__(self, weights: list[Tensor]):
+        w = weights[0]
+        able = w.dtype == torch.float32 and w.device.type == "cpu" and _has_onednn()
+        most = max(w[0].numel() for w in weights)
+        # rows from which on some products are large
+        self._many = LARGE / most if able and most else inf
+
+    def of(self, n: int) -> Any:
+        """Return what has the ``bmm`` and ``baddbmm`` for n rows."""
+        return torch if n < self._many else Mixed
 
 
-def bmm(x: Tensor, y: Tensor, *, out: Tensor) -> Tensor:
-    """Do as `torch.bmm` does, but keep nothing for differentiation."""
-    if not _is_large(x, y):
-        return torch.bmm(x, y, out=out)
-    for k, result in enumerate(out):
-        result.copy_(_linear(x[k], y[k].mT, None))
-    return out
+class Mixed:
+    """Products of torch or of oneDNN, by size; none can be differentiated."""
 
+    @staticmethod
+    def bmm(x: Tensor, y: Tensor, *, out: Tensor) -> Tensor:
+        """Do as `torch.bmm` does."""
+        if not _is_large(x, y):
+            return torch.bmm(x, y, out=out)
+        for k, result in enumerate(out):
+            result.copy_(_linear(x[k], y[k].mT, None))
+        return out
 
-def baddbmm(bias: Tensor, x: Tensor, y: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Do as `torch.baddbmm` does, but keep nothing for differentiation."""
-    if not _is_large(x, y):
-        return torch.baddbmm(bias, x, y, out=out)
-    parts = [_linear(x[k], y[k].mT, bias[k, 0]) for k in range(len(bias))]
-    return torch.stack(parts, out=out)
+    @staticmethod
+    def baddbmm(
+        bias: Tensor, x: Tensor, y: Tensor, *, out: Tensor | None = None
+    ) -> Tensor:
+        """Do as `torch.baddbmm` does with a bias for each column, or for each row."""
+        if not _is_large(x, y):
+            return torch.baddbmm(bias, x, y, out=out)
+        by_column = bias.shape[1] == 1
+        biases = bias[:, 0] if by_column else [None] * len(x)
+        parts = zip(x, y, biases, strict=True)
+        result = torch.stack([_linear(a, b.mT, c) for a, b, c in parts], out=out)
+        return result if by_column else result.add_(bias)
 
 
 def _is_large(x: Tensor, y: Tensor) -> bool:
@@ -61,9 +72,8 @@ def _is_large(x: Tensor, y: Tensor) -> bool:
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     # without the activation: fused, it would turn NaN into zero
-    result: Tensor = torch.ops.mkldnn._linear_pointwise.default(
-        x, weight, bias, "none", [], ""
-    )
+    linear = torch.ops.mkldnn._linear_pointwise.default
+    result: Tensor = linear(x, weight, bias, "none", [], "")
     return result
 
 

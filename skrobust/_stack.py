@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import _products
 from ._batch import BLOCK
 from ._dropout import fill_mask_
 from ._nets import ACTIVATIONS, first_weights, layer_shapes
+from ._products import Products
 
 _ROOMS = 16  # numbers of rows that memory is kept for; a rule may leave any number
 
@@ -180,12 +180,8 @@ class MLPStack:
         self.decaying = decaying, grads
         self._W, self._b = params[:n_layers], params[n_layers:]
         self._Wt = [w.mT for w in self._W]
-        self._many = _products.large_from(self._W)
+        self._products = Products(self._W)
         self._gW, self._gb = self._grads[:n_layers], self._grads[n_layers:]
-
-    def _products(self, n: int) -> Any:
-        """Return what has the ``bmm`` and ``baddbmm`` for n rows."""
-        return torch if n < self._many else _products
 
     def _room(self, kind: str, n: int) -> list[Tensor]:
         """Return memory for n rows of every hidden layer, the same in every step.
@@ -202,7 +198,7 @@ class MLPStack:
 
     def forward(self, x: Tensor, *, training: bool) -> _MLPTape:
         a, tape, n = x.expand(self.n_networks, *x.shape), _MLPTape(), len(x)
-        products = self._products(n)
+        products = self._products.of(n)
         drops = training and self.droppable
         kind = tape.kind = "train" if drops else "eval"
         masks = self._draw_masks(n) if drops else []
@@ -252,7 +248,7 @@ class MLPStack:
     def predict(self, x: Tensor) -> Tensor:
         a = x.expand(self.n_networks, *x.shape)
         # a number of rows that may not come again is not worth preparing for
-        products = self._products(len(x)) if len(x) >= BLOCK else torch
+        products = self._products.of(len(x)) if len(x) >= BLOCK else torch
         for w, b in zip(self._Wt[:-1], self._b[:-1], strict=True):
             a = self._act.apply_(products.baddbmm(b, a, w))
         return products.baddbmm(self._b[-1], a, self._Wt[-1])
@@ -262,7 +258,7 @@ class MLPStack:
         if tape.pulled is not gradient:
             deltas, delta = [gradient], gradient
             n = gradient.shape[1]
-            room, products = self._room(tape.kind + " back", n), self._products(n)
+            room, products = self._room(tape.kind + " back", n), self._products.of(n)
             for layer in range(len(self._W) - 1, 0, -1):
                 upstream = products.bmm(delta, self._W[layer], out=room[layer - 1])
                 result = tape.inputs[layer]
@@ -297,7 +293,7 @@ class MLPStack:
             if len(self._ones) >= _ROOMS:
                 self._ones.clear()
             self._ones[n] = self.theta.new_ones(self.n_networks, 1, n)
-        ones, products = self._ones[n], self._products(n)
+        ones, products = self._ones[n], self._products.of(n)
         for a, delta, gw, gb in grads:
             products.bmm(delta.mT, a, out=gw)
             torch.bmm(ones, delta, out=gb)  # a sum over rows, in half the time

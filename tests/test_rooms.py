@@ -42,7 +42,7 @@ TABLE = {
     "_stack": ({"numpy", "torch"}, {"_batch", "_dropout", "_nets", "_products"}),
     "_modules": ({"torch"}, {"_dropout", "_ghost"}),
     "_vae": ({"torch"}, {"_nets"}),
-    "_flow": ({"torch"}, {"_nets"}),
+    "_flow": ({"torch"}, {"_nets", "_products"}),
     "_linear": ({"numpy", "torch"}, {"_stack"}),
     "_train": ({"torch"}, {"_batch", "_comm", "_turns", "steps"}),
     "_keys": ({"numpy"}, set()),
