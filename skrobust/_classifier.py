@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,21 +10,25 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from ._base import NetBase
+from ._batch import Rows
 from ._choice import Choice, Choosing, decay_rule
 from ._compat import with_callbacks
 from ._documented import documented
 from ._hooks import DECAY, Call, Fitted
 from ._params import check_composition, check_stopping, is_number, keep, require
+from ._progress import Progress
 from .steps import Reweight
 
 Array = NDArray[Any]
 
 EPOCHS = 200  # where nothing is said
+EARLY = 10  # epochs before which classes may be merely not yet learned
 # decays that are tried, and how many standard errors a weaker one may be behind: with
 # one, median of means lost up to 13 points of accuracy, with three 1
 DECAYS, MARGIN = (DECAY, 10.0, 30.0), 3.0
@@ -45,6 +50,7 @@ class ClassifierBase(ClassifierMixin, Choosing, NetBase):
     _choices: ClassVar = (
         Choice({"weight_decay": DECAY}, tuple((d,) for d in DECAYS), MARGIN),
     )
+    _cure: str | None = None  # where rules may give up a whole class: what to do then
 
     @with_callbacks
     def fit(
@@ -119,6 +125,28 @@ class ClassifierBase(ClassifierMixin, Choosing, NetBase):
 
     def _epochs(self, X: Array, target: Array, n_batches: int) -> int:
         return EPOCHS if self.max_iter == "auto" else int(self.max_iter)
+
+    def _learned(self, rows: Rows, progress: Progress, *rest: Any) -> Array:
+        final = super()._learned(rows, progress, *rest)
+        if self._cure and progress.n_epochs >= EARLY:
+            self._name_lost(rows, final)
+        return final
+
+    def _name_lost(self, rows: Rows, final: Array) -> None:
+        """Warn of classes that were given and of which no row is trusted."""
+        own = rows.weights.cpu().numpy()
+        codes, k = rows.y.cpu().numpy(), len(self.classes_)
+        given, trusted = (np.bincount(codes, w, k) for w in (own, final > 0.5 * own))
+        lost = self.classes_[(given > 0) & (trusted == 0)]
+        if len(lost):
+            warnings.warn(
+                f"{type(self).__name__} trusts no row of the classes {lost.tolist()}, "
+                "so these are hardly learned: rows of rare or hard classes look like "
+                f"wrong ones. To keep them {self._cure}, or take PRLClassifier, which "
+                "judges rows among those of their label.",
+                ConvergenceWarning,
+                stacklevel=7,
+            )
 
     def _weighs(self) -> bool:
         """Whether rules find wrong labels, in place of a strong decay.

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import bdtrc
-from sklearn.exceptions import ConvergenceWarning
 
 from ._base import NetBase
 from ._batch import Rows
@@ -336,6 +335,7 @@ class MoMClassifier(_MoM, ClassifierBase):
 
     # smaller blocks would leave out whole classes while these are hard
     _usual = (0.25, 0.4)
+    _cure = "give n_central a larger share"
 
     def __init__(
         self,
@@ -379,24 +379,3 @@ class MoMClassifier(_MoM, ClassifierBase):
 
     def _verdict(self) -> tuple[Reweight, ...]:
         return (Reweight(SelfPaced(float(np.log(len(self.classes_))))),)
-
-    def _learned(self, rows: Rows, progress: Progress, *rest: Any) -> Any:
-        final = super()._learned(rows, progress, *rest)
-        if progress.n_epochs >= FIRST and not self._plain():
-            self._miss_classes(rows, final)
-        return final
-
-    def _miss_classes(self, rows: Rows, final: Any) -> None:
-        """Warn of classes that were given and of which no row is trusted."""
-        codes, k = rows.y.cpu().numpy(), len(self.classes_)
-        given, trusted = np.bincount(codes, minlength=k), np.bincount(codes, final, k)
-        lost = self.classes_[(given > 0) & (trusted == 0)]
-        if len(lost):
-            warnings.warn(
-                f"MoMClassifier trusts no row of the classes {lost.tolist()}. Blocks "
-                "with rows of rare or hard classes are not in the middle, so these "
-                "classes are not learned. Give n_central a larger share, or take "
-                "PRLClassifier, which judges rows among those of their label.",
-                ConvergenceWarning,
-                stacklevel=7,
-            )

@@ -195,6 +195,7 @@ class MRClassifier(_MR, ClassifierBase):
         ),
         *ClassifierBase._choices,
     )
+    _cure = "try a smaller eta"
 
     def __init__(
         self,

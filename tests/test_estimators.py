@@ -1812,3 +1812,26 @@ def test_a_constant_target_is_predicted_as_it_is_until_it_varies(unit):
     for _ in range(50):
         part.partial_fit(X, 3 + X[:, 0])
     assert part.score(X, 3 + X[:, 0]) > 0.9
+
+
+GIVING_UP = {
+    "n_central": partial(skrobust.MoMClassifier, max_iter=100),
+    "eta": partial(skrobust.MRClassifier, 0.3, max_iter=100),
+}
+
+
+@pytest.mark.parametrize("cure", GIVING_UP)
+@pytest.mark.parametrize("share", [0.04, 0.5])
+def test_a_class_that_is_given_up_is_named(cure, share):
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random(500) < share, "rare", "common")
+    rows = rng.normal(size=(500, 3)) + 2 * (y == "rare")[:, None]
+    model = GIVING_UP[cure](hidden_layer_sizes=(32,), random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(rows, y)
+    said = [str(w.message) for w in caught if w.filename == __file__]
+    named = [t for t in said if "no row of the classes ['rare']" in t and cure in t]
+    assert len(named) == (share < 0.1)
+    assert model.inlier_mask_[y == "rare"].any() == (share > 0.1)
+    assert ("rare" in model.predict(rows)) == (share > 0.1)

@@ -616,17 +616,3 @@ def test_blocks_of_heavy_rows_are_those_that_are_cut():
     assert model.fit(X, y, sample_weight=np.full(len(X), 1000.0)).n_blocks_ == (
         16 * len(X) // 2
     )
-
-
-@pytest.mark.parametrize("share, warned", [(0.04, True), (0.5, False)])
-def test_a_class_that_is_not_learned_is_named(share, warned):
-    rng = np.random.RandomState(0)
-    y = np.where(rng.rand(500) < share, "rare", "common")
-    X = rng.randn(500, 3) + 2 * (y == "rare")[:, None]
-    model = MoMClassifier(hidden_layer_sizes=(32,), max_iter=100, random_state=0)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model.fit(X, y)
-    said = [str(w.message) for w in caught if w.filename == __file__]
-    assert any("no row of the classes ['rare']" in text for text in said) == warned
-    assert ("rare" in model.predict(X)) != warned
