@@ -199,7 +199,9 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
         """Whether the first stage foretells targets clearly better than plain training.
 
         In the mean of absolute errors, where two robust deviations are as bad as any:
-        what is wrong in the targets themselves must not decide.
+        what is wrong in the targets themselves must not decide. But a stage that meets
+        most rows nearly exactly may have given up all others of their kind: it is not
+        nearer if plain training learns those.
         """
         y = y.reshape(len(y), -1)
         with np.errstate(over="ignore"):
@@ -207,6 +209,10 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
             usual = [robust_spread(e, weights) for e in errors]
             far = np.maximum(CAP * np.minimum(*usual), _TINY)
             was, now = (np.minimum(e / far, 1).max(axis=1) for e in errors)
+        lost = was == 1
+        about = [part[lost] for part in (first, final, y, weights)]
+        if lost.any() and self._learnable(*about, weights[lost].sum() / weights.sum()):
+            return False
         gain, rows = now - was, weights.sum()
         mean = np.average(gain, weights=weights)
         error = np.sqrt(np.average((gain - mean) ** 2, weights=weights) / rows)

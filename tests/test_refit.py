@@ -937,3 +937,15 @@ def test_a_class_that_folds_do_not_know_claims_nobody(how):
         X, y, cv = X[order], y[order], KFold(3)
     model = RejectRefitClassifier(LogisticRegression(max_iter=1000), cv=cv)
     assert (~model.fit(X, y).inlier_mask_).sum() <= 6
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_stage_that_gave_up_a_kind_of_rows_is_not_nearer_if_others_learn_it(learned):
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=400)
+    wrong = np.arange(400) % 4 == 0
+    y[wrong] += 5
+    first = y - 0.01 * rng.normal(size=400) - 5 * wrong  # meets most nearly exactly
+    final = y - 0.2 * rng.normal(size=400) - 4.5 * (wrong & (not learned))
+    model, opinions = RejectRefitRegressor(), (first[:, None], final[:, None])
+    assert model._nearer(*opinions, y, np.ones(400)) != learned
