@@ -50,8 +50,10 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
     So with ``threshold='auto'`` the final estimator is first trained on all rows of a
     fold's training part. If that halves the errors of most rejected rows of the fold,
     or takes away a third of all of them beyond what a common error of wrong rows would
-    explain, nothing is rejected. Gross errors beside it hide a hard group: then both
-    are rejected.
+    explain, nothing is rejected. Nor is it if kept rows of the fold are foretold better
+    by training on all rows than on the kept ones, and most rejected targets lie within
+    the range of the others: wrong rows would do harm. Gross errors beside it hide a
+    hard group: then both are rejected.
 
     Where nothing is rejected, wrong rows may be hidden among noisy ones, and plain
     training would follow them. So if nothing is said of the final estimator, it is
@@ -194,6 +196,35 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
         far = weighted_quantile(was[:, None], 0.5, weights)[0, 0]
         mean = np.average(left, weights=weights * (np.minimum(was, far) + _TINY))
         return bool(mean < (1 - share) * 2 / 3)
+
+    def _hard(
+        self,
+        first: Array,
+        by_all: Array,
+        by_kept: Array,
+        y: Array,
+        weights: Array,
+        rejected: Array,
+    ) -> bool:
+        """Whether rejected rows are hard and not wrong.
+
+        Hard ones come out less wrong after training on their like. Or they do the
+        others good, which wrong rows seldom do, and have targets like theirs.
+        """
+        y, kept, mass = y.reshape(len(y), -1), ~rejected, weights[rejected]
+        pairs = (part[rejected] for part in (first, by_all, y, weights))
+        if self._learnable(*pairs, mass.sum() / weights.sum()):
+            return True
+        if not kept.any():  # nobody to ask
+            return False
+        low, high = y[kept].min(axis=0), y[kept].max(axis=0)
+        inside = ((y[rejected] >= low) & (y[rejected] <= high)).all(axis=1)
+        with np.errstate(over="ignore"):
+            errors = [abs(y - o)[kept] for o in (by_kept, by_all)]
+            far = np.maximum(CAP * robust_spread(errors[0], weights[kept]), _TINY)
+            was, now = (np.minimum(e / far, 1).max(axis=1) for e in errors)
+        gain = np.average(was - now, weights=weights[kept])
+        return bool(gain > 0 and mass[inside].sum() > 0.5 * mass.sum())
 
     def _nearer(self, first: Array, final: Array, y: Array, weights: Array) -> bool:
         """Whether the first stage foretells targets clearly better than plain training.

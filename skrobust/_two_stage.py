@@ -36,8 +36,8 @@ class TwoStage(CallbackSupportMixin, Stages):
     """What rejecting and refitting shares between numbers and classes."""
 
     _doc_link_module, _doc_link_template = "skrobust", DOC_LINK
-    # whether rejected rows turn out right, by opinions before and after a second look
-    _learnable: Any = None
+    # whether rejected rows are hard ones, by opinions before and after a second look
+    _hard: Any = None
     # whether the first of two opinions comes nearer to the targets of rows unseen
     _nearer: Any = None
 
@@ -103,7 +103,7 @@ class TwoStage(CallbackSupportMixin, Stages):
         params = self._route(given, fit_params)
         numbers, kinds, about = self._learn_targets(y, weights)
         splits = self._splits(X, y, (numbers, kinds, weights), params)
-        context = self._init_callback_context(max_subtasks=4)
+        context = self._init_callback_context(max_subtasks=5)
         told = {"estimator": self, "X": X, "y": y, "metadata": given}
         context.call_on_fit_task_begin(**told)
         first, final = self._stages()
@@ -122,7 +122,7 @@ class TwoStage(CallbackSupportMixin, Stages):
                 scores[seen], w, kinds[seen], threshold, self.max_rejected
             )
         auto = self.threshold == "auto"
-        if self._learnable and auto and rejected.any():
+        if self._hard and auto and rejected.any():
             of_all = numbers, weights, rejected
             if self._second_look(context, splits, opinions, of_all, **plain, **its):
                 rejected[:], threshold = False, np.inf
@@ -157,21 +157,21 @@ class TwoStage(CallbackSupportMixin, Stages):
         about: Any,
         **its: Any,
     ) -> bool:
-        """Whether rejected rows come out right by a stage trained on their like.
+        """Whether rejected rows are hard and not wrong, as the final stage sees them.
 
-        One look is enough: where most of them are held out.
+        It is trained on all rows, and on those that are kept. One look is enough: where
+        most of the rejected are held out.
         """
         numbers, weights, rejected = of_all
         k = int(np.argmax([weights[b][rejected[b]].sum() for _, b in splits]))
         inner, outer = splits[k]
-        out = rejected[outer]
-        task, rows = context.subcontext(task_name="second look"), outer[out]
-        model = self._train(task, rows=inner, **its)
-        after = self._opinion(model, _safe_indexing(its["X"], rows), about)
-        mass, share = weights[rows], weights[rows].sum() / weights[outer].sum()
-        return bool(
-            self._learnable(opinions[k][out], after, numbers[rows], mass, share)
-        )
+        part, found = _safe_indexing(its["X"], outer), []
+        for name, rows in [("all", inner), ("kept", inner[~rejected[inner]])]:
+            task = context.subcontext(task_name=f"second look, {name}")
+            model = self._train(task, rows=rows, **its)
+            found.append(self._opinion(model, part, about))
+        held = (array[outer] for array in of_all)
+        return bool(self._hard(opinions[k], *found, *held))
 
     def _cross_fit(
         self, context: Any, name: str, splits: Any, **its: Any

@@ -949,3 +949,22 @@ def test_a_stage_that_gave_up_a_kind_of_rows_is_not_nearer_if_others_learn_it(le
     final = y - 0.2 * rng.normal(size=400) - 4.5 * (wrong & (not learned))
     model, opinions = RejectRefitRegressor(), (first[:, None], final[:, None])
     assert model._nearer(*opinions, y, np.ones(400)) != learned
+
+
+@pytest.mark.parametrize("harm, hard", [(-1, True), (1, False)])
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_rows_that_do_the_others_good_are_not_wrong(harm, hard, n_outputs):
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(300, n_outputs))
+    rejected = np.arange(300) % 10 == 0
+    first = y + 0.1 * rng.normal(size=y.shape) + 3 * rejected[:, None]
+    by_kept = first + 0.02 * np.sign(first - y)
+    by_all = first + (0.02 + 0.02 * harm) * np.sign(first - y)
+    model, weights = RejectRefitRegressor(), np.ones(300)
+    assert model._hard(first, by_all, by_kept, y, weights, rejected) == hard
+    # targets beyond all others are no hard rows
+    y[rejected], first[rejected] = 50, 0
+    assert not model._hard(first, first, by_kept, y, weights, rejected)
+    # where all are alike, or nobody is left to ask, what is rejected stays so
+    assert not model._hard(first, by_kept, by_kept, y, weights, rejected)
+    assert not model._hard(first, by_all, by_kept, y, weights, weights > 0)
