@@ -219,10 +219,8 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
             return False
         low, high = y[kept].min(axis=0), y[kept].max(axis=0)
         inside = ((y[rejected] >= low) & (y[rejected] <= high)).all(axis=1)
-        with np.errstate(over="ignore"):
-            errors = [abs(y - o)[kept] for o in (by_kept, by_all)]
-            far = np.maximum(CAP * robust_spread(errors[0], weights[kept]), _TINY)
-            was, now = (np.minimum(e / far, 1).max(axis=1) for e in errors)
+        others = (part[kept] for part in (by_kept, by_all, y, weights))
+        was, now = _capped(*others)
         gain = np.average(was - now, weights=weights[kept])
         return bool(gain > 0 and mass[inside].sum() > 0.5 * mass.sum())
 
@@ -235,11 +233,7 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
         nearer if plain training learns those.
         """
         y = y.reshape(len(y), -1)
-        with np.errstate(over="ignore"):
-            errors = [abs(y - opinion) for opinion in (first, final)]
-            usual = [robust_spread(e, weights) for e in errors]
-            far = np.maximum(CAP * np.minimum(*usual), _TINY)
-            was, now = (np.minimum(e / far, 1).max(axis=1) for e in errors)
+        was, now = _capped(first, final, y, weights)
         lost = was == 1
         about = [part[lost] for part in (first, final, y, weights)]
         if lost.any() and self._learnable(*about, weights[lost].sum() / weights.sum()):
@@ -249,6 +243,15 @@ class RejectRefitRegressor(RegressorMixin, TwoStage):
         error = np.sqrt(np.average((gain - mean) ** 2, weights=weights) / rows)
         needed = (NEARER - 1) * np.average(was, weights=weights)
         return bool(mean > MARGIN * error and mean >= needed)
+
+
+def _capped(first: Array, second: Array, y: Array, weights: Array) -> Any:
+    """Errors of two opinions, both (n,): 1 is two robust deviations of the smaller."""
+    with np.errstate(over="ignore"):
+        errors = [abs(y - opinion) for opinion in (first, second)]
+        usual = [robust_spread(e, weights) for e in errors]
+        far = np.maximum(CAP * np.minimum(*usual), _TINY)
+        return [np.minimum(e / far, 1).max(axis=1) for e in errors]
 
 
 def _chances(model: Any, X: Any) -> Array:
