@@ -7,7 +7,8 @@ from ._net_detector import NetOutlierDetector
 from ._prl import PRLClassifier, PRLRegressor
 from ._rca import RCAOutlierDetector
 from ._realnvp import RobustRealNVPDetector
-from ._refit import RejectRefitClassifier, RejectRefitRegressor
+from ._refit import RejectRefitRegressor
+from ._refit_classes import RejectRefitClassifier
 from ._regressor import NetRegressor
 from ._relu import ReLUDistributionEstimator
 
