@@ -220,6 +220,13 @@ class PRLRegressor(_PRL, RegressorBase):
         fell from .92 to .84 with ``epsilon=0.1``. Of 'loss' as the score it is the
         square, so that squared errors still rank and reach alike. None: ``epsilon``
         alone decides, as in the papers.
+    spare : float or None, default=2.5
+        Do not leave out rows whose score is at most so many times that one (of 'loss'
+        its square), 3.6 standard deviations of normal errors: ``epsilon`` is then the
+        share that may be left out. Wrong targets this near do little harm, and without
+        the hard rows among the right ones networks would miss their mean. It grows to
+        this value over twice the epochs of ``ramp``. None: as in the papers. With two
+        fifths of wrong targets that agree with each other it may help these.
     criterion : str, Loss or callable, default='squared_error'
         The loss of scaled targets, see `skrobust.criteria.as_loss`.
     {network_parameters}
@@ -273,6 +280,7 @@ class PRLRegressor(_PRL, RegressorBase):
         co_training=False,
         ramp=10,
         reach=6.0,
+        spare=2.5,
         criterion="squared_error",
         hidden_layer_sizes=(256, 256),
         activation="relu",
@@ -305,12 +313,17 @@ class PRLRegressor(_PRL, RegressorBase):
         super()._check_params()
         require_count(self, "ramp", 0)
         require_number(self, "reach", 1, or_none=True)
+        require_number(self, "spare", 0, or_none=True)
 
     def _steps(self) -> tuple[Reweight, ...]:
         # squared errors grow as the squares of their derivatives
-        squares = self.score == "loss" and self.reach is not None
-        reach = self.reach * self.reach if squares else self.reach
-        return self._leaving_out(Trim(Ramp(self.epsilon, self.ramp), reach))
+        power = 2 if self.score == "loss" else 1
+        reach, spare = self.reach, self.spare
+        if power == 2 and reach is not None:
+            reach = reach * reach
+        if spare is not None:
+            spare = Ramp(spare * spare if power == 2 else spare, 2 * self.ramp, power)
+        return self._leaving_out(Trim(Ramp(self.epsilon, self.ramp), reach, spare))
 
     def _clips(self) -> bool:
         return bool(self.epsilon)

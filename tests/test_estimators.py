@@ -533,6 +533,7 @@ BAD_PARAMETERS = [
         {"reach": 0.5},
         r"'reach' .* float in the range \[1, inf\)",
     ),
+    ("PRL regressor", {"spare": -1}, r"'spare' .* float in the range \[0, inf\)"),
     ("", {"momentum": 1.0}, "'momentum' parameter"),
     ("Net", {"n_networks": 0}, "'n_networks' parameter"),
     ("Net", {"steps": (3,)}, "'steps' parameter"),
@@ -1358,11 +1359,33 @@ def test_gross_rows_that_are_too_many_in_a_batch_do_not_count(score, co_training
     assert held.sample_weight_.sum() == pytest.approx(450)
 
 
+@pytest.mark.parametrize("score", ["loss_gradient", "gradient"])
+@pytest.mark.parametrize("co_training", [False, True])
+def test_rows_that_are_near_are_spared_so_the_mean_of_skewed_targets_is_nearer(
+    score, co_training
+):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 2))
+    mean = X[:, 0]
+    y = mean + rng.exponential(size=600) - 1
+    y[::10] = 50.0
+    fit = {"hidden_layer_sizes": (16,), "max_iter": 60, "random_state": 0}
+    prl = partial(skrobust.PRLRegressor, 0.3, score=score, co_training=co_training)
+    models = [prl(spare=spare, **fit).fit(X, y) for spare in (None, 2.5)]
+    paper, ours = (np.mean(m.predict(X) - mean) for m in models)
+    assert paper < -0.3 and 0.8 * paper < ours < -0.1
+    assert not models[1].inlier_mask_[::10].any()
+
+
+@pytest.mark.parametrize("spare", [None, 2.5])
 @pytest.mark.parametrize("reach", [None, 1.0, 4.0, 1e300])
-def test_for_squared_errors_the_loss_and_its_derivative_choose_the_same_rows(reach):
+def test_for_squared_errors_the_loss_and_its_derivative_choose_the_same_rows(
+    reach, spare
+):
     y = NUMBERS + 30 * (np.arange(N) % 5 == 0)
+    bounds = {"reach": reach, "spare": spare}
     one, other = (
-        make("PRL regressor", epsilon=0.1, score=score, reach=reach).fit(X, y)
+        make("PRL regressor", epsilon=0.1, score=score, **bounds).fit(X, y)
         for score in ("loss", "loss_gradient")
     )
     assert_allclose(one.predict(X), other.predict(X), rtol=1e-4, atol=1e-4)
@@ -1372,7 +1395,7 @@ def test_without_reach_and_clipping_it_is_the_papers_algorithm_to_the_bit():
     fit = {"hidden_layer_sizes": (16,), "max_iter": 12, "random_state": 0}
     trim = Reweight(Trim(Ramp(0.25, 10)), LossLayer())
     composed = skrobust.NetRegressor((trim,), **fit).fit(X, NUMBERS)
-    bare = {"reach": None, "clip_norm": None}
+    bare = {"reach": None, "spare": None, "clip_norm": None}
     declared = skrobust.PRLRegressor(0.25, **bare, **fit).fit(X, NUMBERS)
     same_bits(composed, declared)
 

@@ -33,6 +33,8 @@ RULES = [
     Trim(Ramp(0.4, 4)),
     Trim(0.0),
     Trim(0.3, reach=1.1),
+    Trim(0.3, spare=1.2),
+    Trim(0.3, 1.3, Ramp(1.2, 4)),
     SelfPaced(0.5),
     SmallestLoss(),
     Disagreement(),
@@ -206,6 +208,33 @@ def test_trim_drops_what_is_out_of_reach_however_rows_are_counted(dtype):
     crowd = torch.tensor([[1.0] * 9 + [3.0, 50.0, 60.0]], dtype=dtype)
     for weights in (one.expand(1, 12), torch.ones(1, 12, dtype=dtype)):
         assert apply(Trim(0.1, 4.0), crowd, weights).tolist() == [[1.0] * 10 + [0, 0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_trim_spares_what_is_near_however_rows_are_counted(dtype):
+    scores = torch.tensor([[9.0, 1.0, 2.0, 3.0, 4.0, 50.0, 60.0, torch.inf]])
+    one = torch.ones(1, 1, dtype=dtype)
+    # 85 % of four kept rows end with the one that scores 4
+    for reach, spare, kept in [
+        (None, 0.0, 4), (None, 1.0, 4), (None, 2.25, 5), (None, 2.2, 4),
+        (None, 12.5, 6), (None, 1e300, 7), (2.0, 12.5, 4), (2.25, 12.5, 5),
+        (None, lambda epoch: 12.5, 6), (None, one * 2.25, 5),
+    ]:  # fmt: skip
+        rule, expected = Trim(0.5, reach, spare), torch.zeros(8, dtype=dtype)
+        expected[[1, 2, 3, 4, 0, 5, 6][:kept]] = 1
+        for weights in (one.expand(1, 8), torch.ones(1, 8, dtype=dtype), one / 7):
+            after = apply(rule, scores.to(dtype), weights)
+            torch.testing.assert_close(after[0], expected * weights[0, 0])
+
+
+def test_trim_spares_whole_rows_and_drops_none_for_it():
+    scores, weights = draw()
+    for spare in (0.5, 1.0, 1.2, 3.0):
+        plain = apply(Trim(0.37), scores, weights)
+        after = apply(Trim(0.37, spare=spare), scores, weights)
+        assert ((after == plain) | (after == weights)).all()
+        assert (after >= plain).all()
+    assert (after > plain).any()
 
 
 def test_trim_splits_at_most_one_row():
@@ -611,6 +640,7 @@ def test_a_schedule_of_step_sizes_is_held_to_their_range(eta):
         lambda: rules.Trim(float("nan")),
         lambda: rules.Trim("a lot"),
         lambda: rules.Trim(0.2, reach=0.5),
+        lambda: rules.Trim(0.2, spare=-0.5),
         lambda: rules.Cap(-1.0),
         lambda: rules.MedianOfMeans(0),
         lambda: rules.MedianOfMeans(1.5),
@@ -695,6 +725,7 @@ def test_impossible_fields_are_refused(make):
     [
         (Trim, "epsilon"),
         (lambda bad: Trim(0.1, reach=bad or [2.0]), "reach"),
+        (lambda bad: Trim(0.1, spare=bad or [2.0]), "spare"),
         (Cap, "limit"),
         (SelfPaced, "threshold"),
         (NearMedian, "factor"),

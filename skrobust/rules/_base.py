@@ -88,7 +88,7 @@ def at_epoch(
 
 @dataclass(frozen=True)
 class Ramp:
-    """A schedule that rises linearly to ``end`` in ``n_epochs`` epochs and stays.
+    """A schedule that rises to ``end`` in ``n_epochs`` epochs and stays.
 
     Parameters
     ----------
@@ -96,6 +96,8 @@ class Ramp:
         The final value.
     n_epochs : int, default=10
         Epochs until it is reached (Co-teaching's and PRL's T_k). 0: from the start.
+    power : float, default=1
+        The value grows with this power of the epoch: 1 is linear.
 
     Examples
     --------
@@ -106,15 +108,18 @@ class Ramp:
 
     end: float
     n_epochs: int = 10
+    power: float = 1
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         ok = is_number(self.end) or isinstance(self.end, Tensor)
         require(self, "end", ok, "a number")
         require(self, "n_epochs", is_count(self.n_epochs, 0), "an int of at least 0")
+        ok = is_number(self.power) and 0 < self.power < math.inf
+        require(self, "power", ok, "a positive number")
 
     def __call__(self, epoch: int) -> float:
         """Value in epoch ``epoch`` (the first is 0)."""
         if epoch + 1 >= self.n_epochs:
             return self.end
-        return self.end * ((epoch + 1) / self.n_epochs)
+        return self.end * ((epoch + 1) / self.n_epochs) ** self.power

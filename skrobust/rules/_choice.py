@@ -33,13 +33,19 @@ class Trim:
         85 % of the kept mass lies. By chance a batch has more wrong rows than
         ``epsilon``, and those left over count as much as good ones. For scores that
         are not negative. None: only ``epsilon`` decides, as in the papers.
+    spare : float, schedule or Tensor, default=None
+        Keep rows, however few others are left to drop, whose score is at most so many
+        times that one: they need not be wrong. For scores that are not negative. What
+        is out of reach is dropped all the same. None: as in the papers.
 
     References
     ----------
     "Provable Robust Learning for Deep Neural Networks under Agnostic Corrupted
     Supervision" (the PRL paper), Algorithms 1 and 3; B. Liu's dissertation "Robust
     Learning of Deep Neural Networks under Data Corruption", 2022, Algorithm 1. The
-    reach is ours.
+    reach is ours. To take rows back that are near by the scale of the kept ones is
+    the idea of reweighted least squares: P. J. Rousseeuw and A. M. Leroy, "Robust
+    Regression and Outlier Detection", 1987.
 
     Examples
     --------
@@ -52,14 +58,18 @@ class Trim:
 
     epsilon: Value = 0.2
     reach: float | None = None
+    spare: Value | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         e: Any = self.epsilon
         r: Any = self.reach
+        s: Any = self.spare
         require_value(self, "epsilon", is_number(e) and 0 <= e < 1, IN_UNIT)
         ok = r is None or isinstance(r, Tensor) or (is_number(r) and r >= 1)
         require(self, "reach", ok, "None or a number of at least 1")
+        ok = s is None or (is_number(s) and s >= 0)
+        require_value(self, "spare", ok, f"None or {AT_LEAST_0}")
 
     def __call__(self, scores: Tensor, weights: Tensor, *, epoch: int) -> Tensor:
         """Return the kept part of each weight."""
@@ -69,14 +79,15 @@ class Trim:
         if isinstance(epsilon, (float, int)) and epsilon == 0:
             return weights
         ranked, order = scores.sort(dim=-1, stable=True)
+        bounded = self.reach is not None or self.spare is not None
         if weights.stride(-1) == 0 and isinstance(epsilon, (float, int)):
             # one number for all rows: what is kept of each rank is known beforehand
             n = scores.shape[-1]
             part = _kept(n, epsilon, scores.dtype, scores.device).expand_as(order)
-            if self.reach is not None:
+            if bounded:
                 most = max(math.ceil(_MOST * n * (1 - epsilon)), 1)
-                limit = self.reach * ranked.narrow(-1, most - 1, 1)
-                part = part.masked_fill(_beyond(ranked, limit), 0)
+                bound = ranked.narrow(-1, most - 1, 1)
+                part = self._bounded(part, ranked, bound, part.new_ones(()), epoch)
             part = part.maximum(ranked.isneginf())
             return torch.empty_like(scores).scatter_(-1, order, part).mul_(weights)
         own = weights.gather(-1, order)
@@ -84,12 +95,22 @@ class Trim:
         kept = mass.narrow(-1, -1, 1) * (1 - epsilon)
         # each row loses what its mass and that of the rows before it exceed `kept` by
         part = (own - (mass - kept).relu_()).relu_()
-        if self.reach is not None:
+        if bounded:
             most = (mass < _MOST * kept).sum(-1, keepdim=True)
-            limit = self.reach * ranked.gather(-1, most)
-            part = part.masked_fill(_beyond(ranked, limit), 0)
+            part = self._bounded(part, ranked, ranked.gather(-1, most), own, epoch)
         part = torch.where(ranked == -torch.inf, own, part)
         return torch.empty_like(part).scatter_(-1, order, part)
+
+    def _bounded(
+        self, part: Tensor, ranked: Tensor, bound: Tensor, own: Tensor, epoch: int
+    ) -> Tensor:
+        """Keep what is near and drop what is far, by the score of most kept rows."""
+        if self.spare is not None:
+            limit = at_epoch(self.spare, epoch, 0) * bound
+            part = torch.where((ranked <= limit) & (ranked < torch.inf), own, part)
+        if self.reach is not None:
+            part = part.masked_fill(_beyond(ranked, self.reach * bound), 0)
+        return part
 
 
 def _beyond(ranked: Tensor, limit: Tensor) -> Tensor:
