@@ -117,8 +117,8 @@ def one_cell(
     methods |= make_baselines(kind, rate, **common)
     if kind == "regression":
         for model in methods.values():
-            if isinstance(model, PRLRegressor):  # clipping and reach are not alike
-                model.set_params(clip_norm=None, reach=None)
+            if isinstance(model, PRLRegressor):  # their own safeguards
+                model.set_params(clip_norm=None, reach=None, spare=None)
         as_they_come = make_baselines(kind, rate, random_state=seed)
         methods["oracle()"] = standard(kind, random_state=seed)
         methods |= {f"{name}()": as_they_come[name] for name in AS_THEY_COME}
