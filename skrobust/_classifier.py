@@ -23,6 +23,7 @@ from ._documented import documented
 from ._hooks import DECAY, Call, Fitted
 from ._params import check_composition, check_stopping, is_number, keep, require
 from ._progress import Progress
+from ._units import UnitScaler
 from .steps import Reweight
 
 Array = NDArray[Any]
@@ -43,6 +44,7 @@ DECAY_RULE = decay_rule(
 class ClassifierBase(ClassifierMixin, Choosing, NetBase):
     """What all classifiers share; a subclass declares its parameters."""
 
+    _input_scaler = UnitScaler
     _automatic = NetBase._automatic | {
         "weight_decay": DECAY_RULE,
         "max_iter": f"{EPOCHS}",

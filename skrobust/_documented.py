@@ -13,6 +13,8 @@ def documented(cls: type) -> type:
     defaults = inspect.signature(cls).parameters
     values = {name: repr(parameter.default) for name, parameter in defaults.items()}
     shared = dict(SHARED_DOCS)
+    about: str = cls._input_scaler.ABOUT  # type: ignore[attr-defined]
+    shared["border_parameters"] = shared["border_parameters"].replace("{units}", about)
     counts: dict[str, str] = cls._automatic  # type: ignore[attr-defined]
     for name, kinds, part in (
         ("batch_size", "int, float", "training_parameters"),
@@ -201,7 +203,7 @@ standardize : bool, default=True
     Whether to scale the columns of a two-dimensional X to zero mean and unit
     variance inside the estimator. Mean and variance are those of values inside
     generous fences, and scaled values are clipped to +-10, so gross values in X do
-    little harm.
+    little harm.{units}
 device : str or torch.device, default='auto'
     'auto' is a CUDA GPU if there is one, else the CPU. Apple's MPS cannot be used:
     it has no double precision.

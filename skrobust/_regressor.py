@@ -18,6 +18,7 @@ from ._hooks import BATCH, DECAY, IN_MEMORY, Call, Fitted, count_distinct
 from ._params import check_composition, check_stopping, keep
 from ._scaling import TargetScaler, robust_spread, weighted_quantile
 from ._train import HUGE
+from ._units import UnitScaler
 
 Array = NDArray[Any]
 
@@ -39,6 +40,7 @@ DECAY_RULE = decay_rule(
 class RegressorBase(RegressorMixin, Choosing, NetBase):
     """What all regressors share; a subclass declares its parameters."""
 
+    _input_scaler = UnitScaler
     _automatic = {
         "batch_size": "a tenth of the weight, as it takes some steps to learn a\n"
         f"    function, but no fewer than {SMALLEST} different rows (or all rows,\n"

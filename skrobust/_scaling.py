@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -93,8 +93,9 @@ def _fences(X: Array, weights: Array) -> tuple[Array, Array, Array]:
     # moments about a point inside the fences: nothing cancels in one pass
     center = low / 2 + high / 2
     for j in np.flatnonzero(beyond == 0):
-        away = np.abs(X[:, [j]].astype(np.float64) - low[j])
-        beyond[j] = 5 * robust_spread(away, weights)[0]
+        with np.errstate(over="ignore"):
+            away = np.abs(X[:, [j]].astype(np.float64) - low[j])
+            beyond[j] = 5 * robust_spread(away, weights)[0]
     low, high = np.maximum(low - beyond, -_HUGE), np.minimum(high + beyond, _HUGE)
     return center, low, high
 
@@ -118,6 +119,8 @@ class InputScaler:
         Weight of the rows seen, for merging.
     """
 
+    ABOUT: ClassVar[str] = ""  # what the documentation of estimators adds
+
     mean: Array
     variance: Array
     mass: float
@@ -125,7 +128,12 @@ class InputScaler:
     @classmethod
     def fit(cls, X: Array, weights: Array) -> InputScaler:
         """Estimate from rows X (n, d) with positive weights (n,)."""
-        center, low, high = _fences(X, weights)
+        return cls._fit_within(X, weights, *_fences(X, weights))
+
+    @classmethod
+    def _fit_within(
+        cls, X: Array, weights: Array, center: Array, low: Array, high: Array
+    ) -> InputScaler:
         mean = np.zeros(X.shape[1])
         square = np.zeros(X.shape[1])
         mass = weights.sum()

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.preprocessing import MinMaxScaler
 
 from skrobust._scaling import (
     CLIP,
@@ -16,6 +17,7 @@ from skrobust._scaling import (
     TargetScaler,
     weighted_quantile,
 )
+from skrobust._units import UnitScaler
 
 rng = np.random.default_rng(0)
 
@@ -353,3 +355,92 @@ def test_gross_targets_do_not_set_the_scale_of_rare_ones(share):
     y[np.arange(1000) % 100 < 100 * share] = 1e4
     scaler = TargetScaler.fit(y[:, None], np.ones(1000))
     assert scaler.center == 0 and 0.1 < scaler.scale < 10
+
+
+# -- columns in one unit ------------------------------------------------------------
+
+
+def pixels(n=400, d=12, top=16):
+    """Columns from 0 to ``top``, some of which are seldom other than 0."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, top + 1, (n, d)).astype(float)
+    X[0], X[1] = 0, top
+    X[:, 0] *= rng.random(n) < 0.02  # seldom lit
+    X[:, 1] = 3 * (rng.random(n) < 0.05)  # and never brightly
+    X[:, 2] = 0  # never
+    return X
+
+
+def test_columns_in_one_unit_share_one_scale_and_keep_their_means():
+    X = np.hstack([pixels(), np.random.default_rng(1).normal(7, 1e3, size=(400, 2))])
+    scaler, own = UnitScaler.fit(X, ones(400)), InputScaler.fit(X, ones(400))
+    assert scaler.shared.tolist() == [True] * 12 + [False] * 2
+    varying = [0, 1, *range(3, 12)]
+    expected = np.sqrt(own.variance[varying].mean())
+    assert_allclose(scaler.scale[:12], expected)
+    assert_array_equal(scaler.scale[12:], own.scale[12:])
+    assert_array_equal(scaler.mean, own.mean)
+    assert (scaler.scale[[0, 1]] > [2 * own.scale[0], 8 * own.scale[1]]).all()
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.random.default_rng(2).normal(size=(200, 6)),
+        np.random.default_rng(2).uniform(size=(200, 6)),
+        np.hstack([pixels(200, 4), np.random.default_rng(2).normal(size=(200, 4))]),
+        np.zeros((200, 3)),
+        np.arange(200.0)[:, None],
+    ],
+)
+def test_without_a_unit_of_most_columns_scales_are_their_own(X):
+    scaler, own = UnitScaler.fit(X, ones(200)), InputScaler.fit(X, ones(200))
+    assert_allclose(scaler.scale, own.scale, rtol=1e-14)
+
+
+def test_a_column_inside_the_range_that_shares_no_end_is_not_of_the_unit():
+    X = np.hstack([pixels(), np.linspace(1, 15, 400)[:, None]])
+    assert not UnitScaler.fit(X, ones(400)).shared[-1]
+
+
+@pytest.mark.parametrize("scale", [1 / 16, 1 / 255, 1e-30, 1e30, 3.7, -0.1])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_unit_is_found_whatever_it_is_called(scale, dtype):
+    X = pixels()
+    expected = UnitScaler.fit(X, ones(400)).transform(X)
+    scaled = MinMaxScaler((0, 5)).fit_transform(X).astype(dtype)
+    assert UnitScaler.fit(scaled, ones(400)).shared[3:].all()
+    X = (scale * X).astype(dtype)
+    got = UnitScaler.fit(X, ones(400)).transform(X)
+    assert_allclose(got, np.sign(scale) * expected, rtol=1e-4, atol=1e-5)
+
+
+def test_gross_pixels_do_not_hide_the_unit():
+    X = pixels()
+    clean = UnitScaler.fit(X, ones(400))
+    X[np.random.default_rng(3).random(X.shape) < 0.03] = -9999
+    found = UnitScaler.fit(X, ones(400))
+    seen = found.shared  # where more is gross than lit nobody can tell
+    assert seen[3:].all()
+    assert (found.scale < 2 * clean.scale)[seen].all()
+    assert (found.scale > clean.scale / 2)[seen].all()
+
+
+def test_unit_scaler_weight_is_repetition_and_parts_merge_to_the_whole():
+    X, times = pixels(), np.random.default_rng(4).integers(1, 4, 400)
+    weighted = UnitScaler.fit(X, times.astype(float))
+    repeated = UnitScaler.fit(np.repeat(X, times, axis=0), ones(times.sum()))
+    assert_allclose(weighted.scale, repeated.scale)
+    whole, merged = UnitScaler.fit(X, ones(400)), UnitScaler.fit(X[:150], ones(150))
+    for part in (X[150:151], X[151:300], X[300:]):
+        merged = merged.merge(UnitScaler.fit(part, ones(len(part))))
+    assert_array_equal(merged.shared, whole.shared)
+    assert_array_equal(merged.low, whole.low)
+    # a column of many zeros has its fences from few values
+    assert_allclose(merged.scale[3:], whole.scale[3:], rtol=0.02)
+
+
+def test_the_largest_numbers_share_a_scale():
+    X = np.where(pixels() > 8, 1e308, -1e308)
+    Z = UnitScaler.fit(X, ones(400)).transform(X)
+    assert np.isfinite(Z).all()
