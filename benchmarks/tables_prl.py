@@ -43,7 +43,7 @@ RESULTS = Path(__file__).parent / "results"
 CLASSIFICATION = ("digits", "segmentation", "satimage", "letter", "pendigits")
 REGRESSION = ("concrete", "airfoil", "wine_red", "power_plant", "california_housing")
 LAKES = ("lagos_tp", "lagos_tn")
-CHOSEN_ON = {"digits", "concrete", "airfoil", "wine_red"}
+CHOSEN_ON = {"digits", "concrete", "airfoil", "wine_red", "california_housing"}
 
 LABEL_NOISE = [("symmetric", r) for r in (0.0, 0.2, 0.4, 0.6)] + [
     ("pairflip", r) for r in (0.2, 0.4)
