@@ -225,7 +225,7 @@ class PRLRegressor(_PRL, RegressorBase):
         its square), 3.6 standard deviations of normal errors: ``epsilon`` is then the
         share that may be left out. Wrong targets this near do little harm, and without
         the hard rows among the right ones networks would miss their mean. It grows to
-        this value over twice the epochs of ``ramp``. None: as in the papers. With two
+        this value over 20 epochs, or twice those of ``ramp`` if these are more. None: as in the papers. With two
         fifths of wrong targets that agree with each other it may help these.
     criterion : str, Loss or callable, default='squared_error'
         The loss of scaled targets, see `skrobust.criteria.as_loss`.
@@ -322,7 +322,8 @@ class PRLRegressor(_PRL, RegressorBase):
         if power == 2 and reach is not None:
             reach = reach * reach
         if spare is not None:
-            spare = Ramp(spare * spare if power == 2 else spare, 2 * self.ramp, power)
+            slowly = 2 * max(self.ramp, RAMP)  # before much is learned all are near
+            spare = Ramp(spare * spare if power == 2 else spare, slowly, power)
         return self._leaving_out(Trim(Ramp(self.epsilon, self.ramp), reach, spare))
 
     def _clips(self) -> bool:

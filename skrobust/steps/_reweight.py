@@ -48,7 +48,7 @@ class Reweight:
     >>> from skrobust.rules import Trim
     >>> from skrobust.steps import Reweight
     >>> NetClassifier(steps=(Reweight(Trim(0.3)),)).steps[0].rule
-    Trim(epsilon=0.3, reach=None)
+    Trim(epsilon=0.3, reach=None, spare=None)
     """
 
     rule: Rule
