@@ -225,8 +225,9 @@ class PRLRegressor(_PRL, RegressorBase):
         its square), 3.6 standard deviations of normal errors: ``epsilon`` is then the
         share that may be left out. Wrong targets this near do little harm, and without
         the hard rows among the right ones networks would miss their mean. It grows to
-        this value over 20 epochs, or twice those of ``ramp`` if these are more. None: as in the papers. With two
-        fifths of wrong targets that agree with each other it may help these.
+        this value over 20 epochs, or twice those of ``ramp`` if these are more. None:
+        as in the papers, which may be better where two fifths of the targets are wrong
+        in one way.
     criterion : str, Loss or callable, default='squared_error'
         The loss of scaled targets, see `skrobust.criteria.as_loss`.
     {network_parameters}
