@@ -319,12 +319,13 @@ class PRLRegressor(_PRL, RegressorBase):
     def _steps(self) -> tuple[Reweight, ...]:
         # squared errors grow as the squares of their derivatives
         power = 2 if self.score == "loss" else 1
-        reach, spare = self.reach, self.spare
-        if power == 2 and reach is not None:
-            reach = reach * reach
+        reach, spare = (
+            limit * limit if limit and power == 2 else limit
+            for limit in (self.reach, self.spare)
+        )
         if spare is not None:
-            slowly = 2 * max(self.ramp, RAMP)  # before much is learned all are near
-            spare = Ramp(spare * spare if power == 2 else spare, slowly, power)
+            # before much is learned all are near
+            spare = Ramp(spare, 2 * max(self.ramp, RAMP), power)
         return self._leaving_out(Trim(Ramp(self.epsilon, self.ramp), reach, spare))
 
     def _clips(self) -> bool:
