@@ -12,6 +12,7 @@ from ._blocks import count_rows, cut_evenly
 
 Take = Callable[[Tensor, int], Tensor]
 BLOCK = 1024  # rows scaled or scored together: small blocks stay in the cache
+MOST = 4 * BLOCK  # rows scored together where they take little of it
 
 
 def _taker(index: Tensor) -> Take:
@@ -223,7 +224,7 @@ class Rows:
         one_hot = self.weights.new_zeros(len(y), self.n_classes)
         return one_hot.scatter_(1, y[:, None], 1)
 
-    def blocks(self, size: int = BLOCK) -> Iterator[Batch]:
+    def blocks(self, size: int) -> Iterator[Batch]:
         """Yield all rows in their own order, ``size`` at a time."""
         for index in torch.arange(self.n, device="cpu").split(size):
             yield self.take(index)

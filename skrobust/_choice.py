@@ -213,7 +213,7 @@ class Choosing(Hooks):
         for stack in pilots:
             near = []
             with stack.mode():
-                for batch in rows.blocks():
+                for batch in rows.blocks(stack.block):
                     outputs = stack.predict(batch.x)
                     if not self._side_by_side():
                         outputs = outputs.mean(0, keepdim=True)

@@ -12,7 +12,6 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _border
-from ._batch import BLOCK
 from ._building import to_tensor
 from ._compat import CallbackSupportMixin
 from ._scaling import CLIP, FAR, InputScaler
@@ -44,9 +43,10 @@ class FittedNet(CallbackSupportMixin, BaseEstimator):
     ) -> Array:
         """Return a stack's outputs, or what ``read(outputs, inputs)`` makes of them."""
         blocks = []
-        with _border.few_threads(stack.theta.numel() * BLOCK):
-            for start in range(0, len(X), BLOCK):
-                x = to_tensor(X[start : start + BLOCK], scaler, stack)
+        block = stack.block
+        with _border.few_threads(stack.theta.numel() * block):
+            for start in range(0, len(X), block):
+                x = to_tensor(X[start : start + block], scaler, stack)
                 out = stack.predict(x)
                 out = out if read is None else read(out, x)
                 blocks.append(out.double().cpu().numpy())

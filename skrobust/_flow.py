@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ._batch import BLOCK
 from ._nets import ACTIVATIONS, layer_shapes, uniform
 from ._products import Products
 
@@ -70,6 +71,7 @@ class FlowStack:
 
     n_outputs = 1
     has_modes = False
+    block = BLOCK
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ._batch import BLOCK
 from ._dropout import fill_mask_
 from ._ghost import row_gradient_norms
 
@@ -63,7 +64,7 @@ class ModuleStack:
         self.has_modes = not all(_single_mode(m) for m in modules[0].modules())
         self.droppable = any(isinstance(m, _DROPOUTS) for m in modules[0].modules())
         self.n_outputs = 0  # known after the first forward
-        self.generator = None
+        self.generator, self.block = None, BLOCK
         self._flatten()
 
     def _flatten(self) -> None:

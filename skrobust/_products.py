@@ -55,13 +55,17 @@ class Mixed:
     def baddbmm(
         bias: Tensor, x: Tensor, y: Tensor, *, out: Tensor | None = None
     ) -> Tensor:
-        """Do as `torch.baddbmm` does with a bias for each column, or for each row."""
+        """Do as `torch.baddbmm` does with a bias for each column, or for each row.
+
+        Only what several networks give is sure to be put into ``out``: one network's
+        is elsewhere already, and a copy would take time.
+        """
         if not _is_large(x, y):
             return torch.baddbmm(bias, x, y, out=out)
         by_column = bias.shape[1] == 1
         biases = bias[:, 0] if by_column else [None] * len(x)
-        parts = zip(x, y, biases, strict=True)
-        result = torch.stack([_linear(a, b.mT, c) for a, b, c in parts], out=out)
+        parts = [_linear(a, b.mT, c) for a, b, c in zip(x, y, biases, strict=True)]
+        result = parts[0][None] if len(parts) == 1 else torch.stack(parts, out=out)
         return result if by_column else result.add_(bias)
 
 

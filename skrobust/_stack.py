@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._batch import BLOCK
+from ._batch import BLOCK, MOST
 from ._dropout import fill_mask_
 from ._nets import ACTIVATIONS, first_weights, layer_shapes
 from ._products import Products
 
+_CACHED = 2**18  # numbers of a layer
 _ROOMS = 16  # numbers of rows that memory is kept for; a rule may leave any number
 
 
@@ -48,6 +49,7 @@ class Stack(Protocol):
     n_outputs: int
     has_modes: bool  # False: training and evaluation give the same output
     droppable: bool  # whether there are units that `thinned` can silence
+    block: int  # rows to run together where they need no gradient
     generator: torch.Generator | None  # of dropout masks, on the stack's device
 
     def forward(self, x: Tensor, *, training: bool) -> Tape:
@@ -146,6 +148,8 @@ class MLPStack:
         device: torch.device | str = "cpu",
     ):
         self.sizes, self.n_networks, self.n_outputs = sizes, n_networks, sizes[-1]
+        # calls cost, and so do layers that do not fit the cache
+        self.block = min(max(_CACHED // max(sizes), BLOCK), MOST)
         self.activation = activation
         rates = dropout if isinstance(dropout, tuple) else (dropout,) * n_networks
         runs = groupby(range(n_networks), key=lambda k: rates[k])
@@ -248,7 +252,7 @@ class MLPStack:
     def predict(self, x: Tensor) -> Tensor:
         a = x.expand(self.n_networks, *x.shape)
         # a number of rows that may not come again is not worth preparing for
-        products = self._products.of(len(x)) if len(x) >= BLOCK else torch
+        products = self._products.of(len(x)) if len(x) >= self.block else torch
         for w, b in zip(self._Wt[:-1], self._b[:-1], strict=True):
             a = self._act.apply_(products.baddbmm(b, a, w))
         return products.baddbmm(self._b[-1], a, self._Wt[-1])

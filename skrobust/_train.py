@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._batch import BLOCK, Batch, Rows
+from ._batch import Batch, Rows
 from ._comm import Group
 from ._turns import Team
 from .steps import Context, Reweight, Step
@@ -242,11 +242,10 @@ def drawn(
                 rows.revised = _revise(stack, rows, step, context)
 
 
-def _rate(
-    stack: Any, rows: Rows, step: Reweight, context: Context, block: int = BLOCK
-) -> Tensor:
+def _rate(stack: Any, rows: Rows, step: Reweight, context: Context) -> Tensor:
     """Score all rows, (K, n)."""
-    return torch.cat([step.rate(stack, b, context) for b in rows.blocks(block)], -1)
+    blocks = rows.blocks(stack.block)
+    return torch.cat([step.rate(stack, b, context) for b in blocks], -1)
 
 
 def _revise(stack: Any, rows: Rows, step: Reweight, context: Context) -> Tensor:
@@ -255,9 +254,7 @@ def _revise(stack: Any, rows: Rows, step: Reweight, context: Context) -> Tensor:
     return step.revise(scores, rows.revised, rows.weights[None], context)
 
 
-def posterior(
-    stack: Any, rows: Rows, recipe: Recipe, context: Context, block: int = BLOCK
-) -> Tensor:
+def posterior(stack: Any, rows: Rows, recipe: Recipe, context: Context) -> Tensor:
     """Weights (K, n) that the steps give the rows when they see all at once.
 
     Only rules are asked: what other steps do to inputs or targets does not count.
@@ -267,6 +264,6 @@ def posterior(
     with stack.mode():
         for step in reweighting(recipe):
             if not step.every:
-                scores = _rate(stack, rows, step, context, block)
+                scores = _rate(stack, rows, step, context)
                 weights = step.decide(scores, weights, context)
     return weights

@@ -824,3 +824,14 @@ def test_ghost_norms_do_not_take_time_for_rows(n):
     gradient = torch.randn(n, 2, generator=rng, dtype=torch.float64)
     found = row_gradient_norms(module, x, gradient)
     assert_close(found, row_norms(module, x, gradient))
+
+
+def test_narrow_networks_take_more_rows_at_once():
+    """Calls cost, but what does not fit the cache costs more."""
+
+    def block(*sizes):
+        return MLPStack(sizes, generator=generator()).block
+
+    assert block(50, 64, 64, 10) == block(3, 5, 1) == 4096
+    assert block(50, 256, 10) == block(2000, 64, 10) == 1024
+    assert block(50, 128, 10) == 2048

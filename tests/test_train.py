@@ -562,7 +562,8 @@ def test_the_posterior_ranks_all_rows_together():
         Context(CrossEntropy(), 5, generator()),
     )
     whole = steps[0](stack, data.take(torch.arange(N)), context).weights
-    assert_close(posterior(stack, data, recipe, context, block=7).clone(), whole)
+    stack.block = 7
+    assert_close(posterior(stack, data, recipe, context).clone(), whole)
 
 
 def test_the_posterior_is_what_one_rule_after_the_other_leaves():
