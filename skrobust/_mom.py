@@ -280,13 +280,13 @@ class MoMClassifier(_MoM, ClassifierBase):
     Parameters
     ----------
     {block_parameters}
-        Where all three are left alone, blocks have four rows and the central two
+        Where all three are left alone, blocks have two rows and the central four
         fifths are followed. A wrong label costs less than a wrong number may, so that
-        a block with one does little harm, while smaller blocks would leave out whole
-        classes as long as these are hard. On clean data that still costs: 4 points on
-        digits, 5 to 8 on spirals. A class of less than a tenth of the rows is never
-        followed, and so not predicted, of which `fit` warns: give `n_central` a larger
-        share, or take `PRLClassifier`, which judges rows among those of their label.
+        a block with one does little harm, while to follow less would leave out what is
+        hard to learn. On clean data that still costs: 1 point on digits, 2 to 4 on
+        spirals. A class of less than a twentieth of the rows may never be followed, and
+        so not be predicted, of which `fit` warns: give `n_central` a larger share, or
+        take `PRLClassifier`, which judges rows among those of their label.
     {mom_parameters}
     {network_parameters}
     {stopping_parameters}
@@ -333,8 +333,8 @@ class MoMClassifier(_MoM, ClassifierBase):
     True
     """
 
-    # smaller blocks would leave out whole classes while these are hard
-    _usual = (0.25, 0.4)
+    # single rows, or fewer of the blocks, would leave out what is hard to learn
+    _usual = (SHARE, 0.8)
     _cure = "give n_central a larger share"
 
     def __init__(
