@@ -57,10 +57,11 @@ class RejectRefitClassifier(ClassifierMixin, TwoStage):
         The first stage: any classifier with ``predict_proba``. None is
         ``MRClassifier()``, which finds most wrong labels and rejects little of clean
         data where classes are learned well, but 18 % of 1000 clean letters of 26 kinds,
-        for 6 points of accuracy. `MoMClassifier` takes half the time and finds as many
-        of up to 40 % of random wrong labels. With 60 % of them, or 40 % flipped to one
-        other class, the final accuracy was mostly 5 to 16 points lower (six sets, one
-        split each; on one of them up to 2 higher), and on clean data up to 4.
+        for 6 points of accuracy. ``MoMClassifier(0.25, n_central=0.4)`` takes half the
+        time and finds as many of up to 40 % of random wrong labels. With 60 % of them,
+        or 40 % flipped to one other class, the final accuracy was mostly 5 to 16 points
+        lower (six sets, one split each; on one of them up to 2 higher), and on clean
+        data up to 4.
     final_estimator : classifier, default=None
         What is trained on the rows that are left. None takes the network of the first
         stage with plain training: settings that were changed carry over, others are
