@@ -72,8 +72,9 @@ FIELDS = ["table", "row", "seed", "method", "setting", "error", "chosen_by", "se
 
 # n_samples, hidden layers, width
 SIZES = {3: (1000, 5, 50), 4: (1600, 10, 20), 5: (2000, 7, 30)}
-STEPS = {6: 2000}  # elsewhere 1000
-DECAY = {6: 0.1}  # elsewhere 1: arms of a spiral are finer than teachers are
+# arms of a spiral are finer than teachers are
+STEPS = {3: 1000, 4: 1000, 5: 1000, 6: 2000}
+DECAY = {3: 1.0, 4: 1.0, 5: 1.0, 6: 0.1}
 BLOCKS = (1, 21, 41, 61, 81, 101, 121)
 SPIRAL_BLOCKS = (1, 3, 5, 7, 9, 11)
 SOME_BLOCKS = {False: (21, 81, 121), True: (3, 5, 11)}  # in a quick run; True: spirals
@@ -199,7 +200,7 @@ def common(table: int, n_train: int, seed: int) -> dict[str, Any]:
     """Return the network and the steps that every method gets."""
     hidden = (150, 150) if table == 6 else (SIZES[table][2],) * SIZES[table][1]
     batch = round(0.15 * n_train)
-    epochs = round(STEPS.get(table, 1000) / np.ceil(n_train / batch))
+    epochs = round(STEPS[table] / np.ceil(n_train / batch))
     return {
         "hidden_layer_sizes": hidden,
         "batch_size": batch,
@@ -207,7 +208,7 @@ def common(table: int, n_train: int, seed: int) -> dict[str, Any]:
         "n_iter_no_change": None,
         "learning_rate": "cosine",
         "learning_rate_init": 3e-3,
-        "weight_decay": DECAY.get(table, 1.0),
+        "weight_decay": DECAY[table],
         "random_state": seed,
     }
 

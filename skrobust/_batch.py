@@ -12,7 +12,6 @@ from ._blocks import count_rows, cut_evenly
 
 Take = Callable[[Tensor, int], Tensor]
 BLOCK = 1024  # rows scaled or scored together: small blocks stay in the cache
-MOST = 4 * BLOCK  # rows scored together where they take little of it
 
 
 def _taker(index: Tensor) -> Take:

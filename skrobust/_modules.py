@@ -56,6 +56,8 @@ class ModuleStack:
     of zero does not stop ``0 * inf``.
     """
 
+    block = BLOCK
+
     def __init__(
         self, modules: list[nn.Module], *, dtype: torch.dtype, device: torch.device
     ):
@@ -64,7 +66,7 @@ class ModuleStack:
         self.has_modes = not all(_single_mode(m) for m in modules[0].modules())
         self.droppable = any(isinstance(m, _DROPOUTS) for m in modules[0].modules())
         self.n_outputs = 0  # known after the first forward
-        self.generator, self.block = None, BLOCK
+        self.generator = None
         self._flatten()
 
     def _flatten(self) -> None:

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._batch import BLOCK, MOST
+from ._batch import BLOCK
 from ._dropout import fill_mask_
 from ._nets import ACTIVATIONS, first_weights, layer_shapes
 from ._products import Products
 
 _CACHED = 2**18  # numbers of a layer
+_MOST = 4 * BLOCK  # rows that run together, however narrow layers are
 _ROOMS = 16  # numbers of rows that memory is kept for; a rule may leave any number
 
 
@@ -149,7 +150,7 @@ class MLPStack:
     ):
         self.sizes, self.n_networks, self.n_outputs = sizes, n_networks, sizes[-1]
         # calls cost, and so do layers that do not fit the cache
-        self.block = min(max(_CACHED // max(sizes), BLOCK), MOST)
+        self.block = min(max(_CACHED // max(sizes), BLOCK), _MOST)
         self.activation = activation
         rates = dropout if isinstance(dropout, tuple) else (dropout,) * n_networks
         runs = groupby(range(n_networks), key=lambda k: rates[k])
