@@ -14,7 +14,7 @@ from ._batch import Rows
 from ._blocks import count_rows
 from ._border import DRAWS, ORDER, make_generator
 from ._compat import Silence
-from ._hooks import BATCH, IN_MEMORY, Hooks, epochs_of
+from ._hooks import BATCH, DECAY, IN_MEMORY, Hooks, epochs_of
 from ._keys import row_keys
 from ._progress import Progress, Watch, run_epochs
 from ._train import Recipe
@@ -27,21 +27,6 @@ MOST = 100 * BATCH  # rows, above which a second look at all takes long
 # epochs, or steps where rows are few: which candidate is ahead then is seldom another
 # later, but before networks know the rows they have, all are alike
 PILOT, PILOT_STEPS = 30, 300
-
-
-def decay_rule(
-    decays: tuple[float, ...], cost: str, margin: float, unless: str = ""
-) -> str:
-    """Say for the documentation how a decay is chosen, by the mean of which cost."""
-    weak, middle, strong = decays
-    text = f"""chosen where ``max_iter`` is 'auto' too and there are {FEWEST} to {MOST}
-    rows{unless}; else it is {weak:g}. Networks trained with {weak:g}, {middle:g} and
-    {strong:g} on one half of the rows, for {PILOT} epochs, or {PILOT_STEPS} steps where
-    rows are few, predict the other half, and the other way round. The weakest is used
-    that has the smallest mean {cost}, to within {margin:g} standard errors. So decay is
-    strong where targets are noisy, or labels wrong, and would be learned by heart. The
-    choice takes about as long as 90 epochs, or 900 steps where rows are few"""
-    return fill(" ".join(text.split()), 84, subsequent_indent="    ")
 
 
 class Choice(NamedTuple):
@@ -67,6 +52,30 @@ class Choice(NamedTuple):
     margin: float = 2.0
     by_heart: float = float("inf")
     votes: bool = False
+
+
+def decay_choice(tried: tuple[float, ...], margin: float) -> Choice:
+    """Return the choice of a decay, the weakest first."""
+    return Choice({"weight_decay": DECAY}, tuple((d,) for d in tried), margin)
+
+
+def decay_rule(choice: Choice, cost: str, unless: str = "") -> str:
+    """Say for the documentation how a decay is chosen, by the mean of which cost."""
+    (weak,), (middle,), (strong,) = choice.tried
+    margin = choice.margin
+    picked = (
+        f"""The weakest is used that has the smallest mean {cost}, to within {margin:g}
+        standard error{"s" * (margin != 1)}."""
+        if margin
+        else f"The one is used that has the smallest mean {cost}."
+    )
+    text = f"""chosen where ``max_iter`` is 'auto' too and there are {FEWEST} to {MOST}
+    rows{unless}; else it is {DECAY:g}. Networks trained with {weak:g}, {middle:g} and
+    {strong:g} on one half of the rows, for {PILOT} epochs, or {PILOT_STEPS} steps where
+    rows are few, predict the other half, and the other way round. {picked} So decay is
+    strong where targets are noisy, or labels wrong, and would be learned by heart. The
+    choice takes about as long as 90 epochs, or 900 steps where rows are few"""
+    return fill(" ".join(text.split()), 84, subsequent_indent="    ")
 
 
 class Choosing(Hooks):

@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from ._base import NetBase
 from ._batch import Rows
-from ._choice import Choice, Choosing, decay_rule
+from ._choice import Choice, Choosing, decay_choice, decay_rule
 from ._compat import with_callbacks
 from ._documented import documented
 from ._hooks import DECAY, Call, Fitted
@@ -32,11 +32,10 @@ EPOCHS = 200  # where nothing is said
 EARLY = 10  # epochs before which classes may be merely not yet learned
 # decays that are tried, and how many standard errors a weaker one may be behind: with
 # one, median of means lost up to 13 points of accuracy, with three 1
-DECAYS, MARGIN = (DECAY, 10.0, 30.0), 3.0
+DECAYS = decay_choice((DECAY, 10.0, 30.0), 3.0)
 DECAY_RULE = decay_rule(
     DECAYS,
     "squared error of probabilities (Brier score)",
-    MARGIN,
     ", and no rule weighs them or leaves some out",
 )
 
@@ -49,9 +48,7 @@ class ClassifierBase(ClassifierMixin, Choosing, NetBase):
         "weight_decay": DECAY_RULE,
         "max_iter": f"{EPOCHS}",
     }
-    _choices: ClassVar = (
-        Choice({"weight_decay": DECAY}, tuple((d,) for d in DECAYS), MARGIN),
-    )
+    _choices: ClassVar = (DECAYS,)
     _cure: str | None = None  # where rules may give up a whole class: what to do then
 
     @with_callbacks

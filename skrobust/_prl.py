@@ -292,7 +292,7 @@ class PRLRegressor(_PRL, RegressorBase):
         weight_decay="auto",
         batch_size="auto",
         learning_rate="cosine",
-        learning_rate_init=2e-3,
+        learning_rate_init=4e-3,
         max_iter="auto",
         random_state=None,
         tol=1e-4,

@@ -11,10 +11,10 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 
 from ._base import NetBase
-from ._choice import MOST, Choice, Choosing, decay_rule
+from ._choice import MOST, Choice, Choosing, decay_choice, decay_rule
 from ._compat import with_callbacks
 from ._documented import documented
-from ._hooks import BATCH, DECAY, IN_MEMORY, Call, Fitted, count_distinct
+from ._hooks import BATCH, IN_MEMORY, Call, Fitted, count_distinct
 from ._params import check_composition, check_stopping, keep
 from ._scaling import TargetScaler, robust_spread, weighted_quantile
 from ._train import HUGE
@@ -26,15 +26,14 @@ Array = NDArray[Any]
 PARTS, SMALLEST = 10, 128
 # 'auto' epochs, or as many as make so many steps, but no more than these for each row
 EPOCHS, STEPS, PER_ROW = 200, 1000, 5
-# decays that are tried, and how many standard errors a weaker one may be behind: with
-# three a few hundred noisy rows would keep the weakest
-DECAYS, MARGIN = (DECAY, 5.0, 20.0), 1.0
 CAP = 2.0  # robust deviations: further out wrong targets would decide
-DECAY_RULE = decay_rule(
-    DECAYS,
-    f"absolute error (where {CAP:g} robust deviations are as bad as any)",
-    MARGIN,
-)
+_COST = f"absolute error (where {CAP:g} robust deviations are as bad as any)"
+# with a margin two fifths of wrong targets would be met by too weak a decay
+DECAYS = decay_choice((0.5, 2.5, 10.0), 0.0)
+# of methods that begin with smaller steps; with a margin of three a few hundred noisy
+# rows would keep the weakest
+SLOWER = decay_choice((1.0, 5.0, 20.0), 1.0)
+SLOWER_RULE = {"weight_decay": decay_rule(SLOWER, _COST)}
 
 
 class RegressorBase(RegressorMixin, Choosing, NetBase):
@@ -45,14 +44,12 @@ class RegressorBase(RegressorMixin, Choosing, NetBase):
         "batch_size": "a tenth of the weight, as it takes some steps to learn a\n"
         f"    function, but no fewer than {SMALLEST} different rows (or all rows,\n"
         f"    if these are fewer) and no more than {BATCH}",
-        "weight_decay": DECAY_RULE,
+        "weight_decay": decay_rule(DECAYS, _COST),
         "max_iter": f"{EPOCHS}, or as many as make {STEPS} steps if these are more,\n"
         f"    or {PER_ROW} steps for each different row if rows are few",
     }
 
-    _choices: ClassVar = (
-        Choice({"weight_decay": DECAY}, tuple((d,) for d in DECAYS), MARGIN),
-    )
+    _choices: ClassVar = (DECAYS,)
 
     @with_callbacks
     def fit(
@@ -287,7 +284,7 @@ class NetRegressor(RegressorBase):
         weight_decay="auto",
         batch_size="auto",
         learning_rate="cosine",
-        learning_rate_init=2e-3,
+        learning_rate_init=4e-3,
         max_iter="auto",
         random_state=None,
         tol=1e-4,
