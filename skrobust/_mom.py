@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from scipy.special import bdtrc
@@ -16,7 +16,7 @@ from ._documented import documented
 from ._hooks import epochs_of
 from ._params import keep, require, require_among, require_count, require_number
 from ._progress import Progress
-from ._regressor import SLOWER, SLOWER_RULE, RegressorBase
+from ._regressor import RegressorBase
 from ._train import Recipe
 from ._words import is_count, is_share
 from .criteria import CrossEntropy, Loss, LossIncrement, SquaredError
@@ -220,7 +220,6 @@ class MoMRegressor(_MoM, RegressorBase):
     # 1 that still happened where targets were grossly wrong (concrete, one draw of
     # three: 1.3 times the oracle's error), with 2 more moderate errors were let in.
     _usual, _then = (1.0, 0.2), NearMedian(9.0, floor=1.5)
-    _choices: ClassVar = (SLOWER,)
 
     def __init__(
         self,
@@ -241,7 +240,7 @@ class MoMRegressor(_MoM, RegressorBase):
         weight_decay="auto",
         batch_size="auto",
         learning_rate="cosine",
-        learning_rate_init=2e-3,
+        learning_rate_init=4e-3,
         max_iter="auto",
         random_state=None,
         tol=1e-4,
@@ -259,7 +258,7 @@ class MoMRegressor(_MoM, RegressorBase):
     ):
         keep(self, locals())
 
-    _automatic = RegressorBase._automatic | NetBase._automatic | SLOWER_RULE
+    _automatic = RegressorBase._automatic | NetBase._automatic
 
     def _auto_parts(self, X: Any, target: Any) -> int | None:
         # a median of few blocks is spoiled by the few bad rows that are too many

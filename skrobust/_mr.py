@@ -18,7 +18,7 @@ from ._documented import documented
 from ._linear import LinearStack
 from ._optim import SGD
 from ._params import is_number, keep, require, require_number
-from ._regressor import SLOWER, SLOWER_RULE, RegressorBase
+from ._regressor import RegressorBase
 from ._scaling import robust_spread
 from ._train import Recipe
 from .criteria import CrossEntropy, Loss, SquaredError
@@ -328,9 +328,7 @@ class MRRegressor(_MR, RegressorBase):
     """
 
     _solvers = ("adam", "lstsq", "sgd")  # closed form is for regression only
-    _automatic = {
-        **RegressorBase._automatic,
-        **SLOWER_RULE,
+    _automatic = RegressorBase._automatic | {
         "clip_norm": "1 unless ``eta`` is 0: before weights tell them apart, gross\n"
         "    errors would throw weights and step sizes far off",
     }
@@ -338,7 +336,7 @@ class MRRegressor(_MR, RegressorBase):
         # errors as large as one likes must not decide, so rows vote; but who is
         # nearer to most may be far from the others
         Choice({"eta": PAPER_ETA}, ((0.0,), (0.03,), (0.1,)), margin=3.0, votes=True),
-        SLOWER,
+        *RegressorBase._choices,
     )
 
     def __init__(
@@ -358,7 +356,7 @@ class MRRegressor(_MR, RegressorBase):
         weight_decay="auto",
         batch_size="auto",
         learning_rate="cosine",
-        learning_rate_init=2e-3,
+        learning_rate_init=4e-3,
         max_iter="auto",
         random_state=None,
         tol=1e-4,

@@ -30,10 +30,6 @@ CAP = 2.0  # robust deviations: further out wrong targets would decide
 _COST = f"absolute error (where {CAP:g} robust deviations are as bad as any)"
 # with a margin two fifths of wrong targets would be met by too weak a decay
 DECAYS = decay_choice((0.5, 2.5, 10.0), 0.0)
-# of methods that begin with smaller steps; with a margin of three a few hundred noisy
-# rows would keep the weakest
-SLOWER = decay_choice((1.0, 5.0, 20.0), 1.0)
-SLOWER_RULE = {"weight_decay": decay_rule(SLOWER, _COST)}
 
 
 class RegressorBase(RegressorMixin, Choosing, NetBase):
