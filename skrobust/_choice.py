@@ -61,8 +61,8 @@ def decay_choice(tried: tuple[float, ...], margin: float) -> Choice:
 
 def decay_rule(choice: Choice, cost: str, unless: str = "") -> str:
     """Say for the documentation how a decay is chosen, by the mean of which cost."""
-    (weak,), (middle,), (strong,) = choice.tried
-    margin = choice.margin
+    margin, n_tried = choice.margin, len(choice.tried)
+    *others, last = [f"{decay:g}" for (decay,) in choice.tried]
     picked = (
         f"""The weakest is used that has the smallest mean {cost}, to within {margin:g}
         standard error{"s" * (margin != 1)}."""
@@ -70,11 +70,12 @@ def decay_rule(choice: Choice, cost: str, unless: str = "") -> str:
         else f"The one is used that has the smallest mean {cost}."
     )
     text = f"""chosen where ``max_iter`` is 'auto' too and there are {FEWEST} to {MOST}
-    rows{unless}; else it is {DECAY:g}. Networks trained with {weak:g}, {middle:g} and
-    {strong:g} on one half of the rows, for {PILOT} epochs, or {PILOT_STEPS} steps where
+    rows{unless}; else it is {DECAY:g}. Networks trained with {", ".join(others)} and
+    {last} on one half of the rows, for {PILOT} epochs, or {PILOT_STEPS} steps where
     rows are few, predict the other half, and the other way round. {picked} So decay is
     strong where targets are noisy, or labels wrong, and would be learned by heart. The
-    choice takes about as long as 90 epochs, or 900 steps where rows are few"""
+    choice takes about as long as {PILOT * n_tried} epochs, or {PILOT_STEPS * n_tried}
+    steps where rows are few"""
     return fill(" ".join(text.split()), 84, subsequent_indent="    ")
 
 

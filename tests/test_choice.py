@@ -215,7 +215,7 @@ def test_a_chosen_decay_acts_like_a_given_one(kind):
 
 
 @pytest.mark.parametrize("kind", NETS)
-@pytest.mark.parametrize("few", [{"max_iter": 5}, {"learning_rate_init": 0.11}])
+@pytest.mark.parametrize("few", [{"max_iter": 5}, {"learning_rate_init": 0.06}])
 def test_the_usual_decay_where_the_caller_trains_otherwise(kind, few):
     model = kind(**few, **SMALL)
     X, y = noisy(model)
