@@ -30,7 +30,7 @@ CAP = 2.0  # robust deviations: further out wrong targets would decide
 _COST = f"absolute error (where {CAP:g} robust deviations are as bad as any)"
 # with a margin two fifths of wrong targets would be met by too weak a decay; without
 # the strongest a few hundred rows that are mostly noise would be learned by heart
-DECAYS = decay_choice((0.5, 2.5, 10.0, 40.0), 0.0)
+DECAYS = decay_choice((0.5, 2.5, 10.0, 20.0), 0.0)
 
 
 class RegressorBase(RegressorMixin, Choosing, NetBase):
