@@ -5,7 +5,7 @@ Choosing the number of blocks without clean data
 Median-of-means training cuts every batch into blocks and follows the one in the
 middle. More blocks withstand more wrong rows, and on clean data the number hardly
 matters. A grid search can choose it on corrupted rows, if its score withstands them
-too. With the ordinary score it makes the worst choice there is.
+too. With the ordinary score it chooses a network that follows the wrong rows.
 """
 
 # %%
