@@ -16,7 +16,8 @@ skewed loss. Classifiers are best compared by the accuracy in few blocks, the de
 :func:`make_robust_scorer`. It is bounded, so a wrong label costs one row and no more;
 blocks of few rows would have few accuracies, hence 5; and it must not be trimmed by
 much, since it is 1 once a model's errors fit into `trim`. A log loss tells models apart
-more finely, but must be trimmed by at least the share of wrong labels.
+more finely, but must be trimmed by at least the share of wrong labels, and trimmed by
+more it prefers models that leave out more than is wrong.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ labels : array-like of shape (n_classes,), default=None
     Classes of the columns in their order; None for those of `y_true`, sorted. A true
     label that is not among them has probability zero."""
 _FEW_DOC = """; None for `n_blocks`, the
-    default, makes 5 blocks, or one a row where there are fewer rows"""
+    default, makes 5 blocks, or one a row where there are fewer rows. The medians of 20
+    deals of the rows to the blocks are averaged, since one has few values"""
 _SCORE_DOC = """Aggregate the {loss} of the rows by :func:`{aggregate}`.
 
 Parameters
@@ -199,7 +201,8 @@ def make_robust_scorer(
         The default withstands 40 % of them.
     n_blocks : int, default=None
         Number of blocks of 'median_of_means'. None makes one of every two rows, and 5
-        for 'zero_one' (one a row where there are fewer rows).
+        for 'zero_one' (one a row where there are fewer rows), whose medians are those
+        of 20 deals, averaged.
     random_state : int, RandomState instance or None, default=0
         Deals the rows to the blocks of 'median_of_means'.
 

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import sklearn
-from sklearn.datasets import make_classification, make_regression
+from sklearn.datasets import load_digits, make_classification, make_regression
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import (
@@ -21,7 +21,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validat
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skrobust import NetClassifier, NetRegressor, metrics
+from skrobust import NetClassifier, NetRegressor, PRLClassifier, metrics
+from skrobust.corruption import symmetric
 from skrobust.metrics import (
     ROBUST_SCORERS,
     get_robust_scorer,
@@ -447,6 +448,42 @@ def test_scorers_survive_pickling_and_come_as_copies(name):
     again = pickle.loads(pickle.dumps(scorer))
     assert again(model, X, y) == scorer(model, X, y)
     assert "score" in repr(scorer) or "loss" in repr(scorer) or "error" in repr(scorer)
+
+
+def test_accuracies_that_differ_score_differently():
+    """One deal of five blocks has few medians, which jump."""
+    n = 300
+    scores = np.array(
+        [
+            metrics.median_of_means_accuracy_score(np.ones(n), np.arange(n) >= wrong)
+            for wrong in range(0, n, 3)
+        ]
+    )
+    assert (np.diff(scores) < 0).all()
+    np.testing.assert_allclose(scores, 1 - np.arange(0, n, 3) / n, atol=0.02)
+
+
+@pytest.mark.parametrize("callbacks", [False, True])
+def test_a_search_finds_the_share_of_wrong_labels(callbacks, capsys):
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:900], y[:900]
+    wrong, _ = symmetric(y, 0.2, random_state=0)
+    net = PRLClassifier(max_iter=40, random_state=0)
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), net),
+        {"prlclassifier__epsilon": [0.0, 0.1, 0.2, 0.3, 0.4]},
+        scoring=make_robust_scorer(),
+        cv=3,
+        n_jobs=2,
+    )
+    if callbacks:
+        pytest.importorskip("rich")
+        progress = pytest.importorskip("sklearn.callback")
+        search.set_callbacks(progress.ProgressBar())
+    search.fit(X, wrong)
+    assert abs(search.best_params_["prlclassifier__epsilon"] - 0.2) < 0.11
+    assert search.best_estimator_.score(X, y) > 0.9
+    assert callbacks == ("GridSearchCV" in capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("name", ["neg_trimmed_log_loss", "neg_trimmed_squared_error"])
