@@ -141,7 +141,7 @@ def _medians_of_blocks(
     random_state: RandomState,
     usual: int | None,
 ) -> Iterator[float]:
-    """Deal to `n_blocks`, if it is None to at most `usual` or half the rows, for ever."""
+    """Deal for ever to `n_blocks`; None: to at most `usual`, or half the rows."""
     values, mass = _check_values(values, sample_weight)
     values, mass, n_rows = _cut_into_pieces(values, mass)
     if n_blocks is None:
