@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import wraps
 from typing import Any
 
 
@@ -36,8 +37,13 @@ except ImportError:  # scikit-learn < 1.9
             return Silence()
 
     def with_callbacks(method: Any) -> Any:  # type: ignore[no-redef]
-        """Return the method as it is."""
-        return method
+        """Put a frame around the method, as scikit-learn does: warnings count them."""
+
+        @wraps(method)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return method(*args, **kwargs)
+
+        return called
 
 
 __all__ = ["CallbackSupportMixin", "Silence", "with_callbacks"]
