@@ -9,7 +9,7 @@ with "()", beside an oracle that does. Scores are those of clean test rows after
 last epoch: accuracy in per cent, or R2. "mom()" is `MoMRegressor()`, which is told
 nothing of the rate.
 
-    python benchmarks/tables_prl.py                    # everything, an hour or two
+    python benchmarks/tables_prl.py                    # everything, some hours
     python benchmarks/tables_prl.py --quick            # a glance, some minutes
     python benchmarks/tables_prl.py --task lakes
 

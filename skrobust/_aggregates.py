@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -114,8 +112,7 @@ def median_of_means(
     >>> median_of_means([1.0, 1.0, 1.0, 1.0, 1000.0], n_blocks=3)
     1.0
     """
-    deals = _medians_of_blocks(values, n_blocks, sample_weight, random_state, None)
-    return next(deals)
+    return _median_of_blocks(values, n_blocks, sample_weight, random_state, None, 1)
 
 
 def median_of_few_means(
@@ -130,18 +127,18 @@ def median_of_few_means(
     few blocks have few medians: one deal calls models equal that are not, and others
     different by its luck.
     """
-    deals = _medians_of_blocks(values, n_blocks, sample_weight, random_state, 5)
-    return float(np.mean(list(islice(deals, N_DEALS))))
+    return _median_of_blocks(values, n_blocks, sample_weight, random_state, 5, N_DEALS)
 
 
-def _medians_of_blocks(
+def _median_of_blocks(
     values: Any,
     n_blocks: int | None,
     sample_weight: Any,
     random_state: RandomState,
     usual: int | None,
-) -> Iterator[float]:
-    """Deal for ever to `n_blocks`; None: to at most `usual`, or half the rows."""
+    n_deals: int,
+) -> float:
+    """Average over deals to `n_blocks`; None: to at most `usual`, or half the rows."""
     values, mass = _check_values(values, sample_weight)
     values, mass, n_rows = _cut_into_pieces(values, mass)
     if n_blocks is None:
@@ -150,7 +147,8 @@ def _medians_of_blocks(
         expected = f"an int in the range [1, {n_rows}], the number of rows"
         raise parameter_error("n_blocks", "median_of_means", expected, n_blocks)
     random = check_random_state(random_state)
-    while True:
+    medians = []
+    for _ in range(n_deals):
         deal = random.permutation(len(values))
         dealt, weight = values[deal], mass[deal]
         end = np.cumsum(weight)
@@ -159,7 +157,8 @@ def _medians_of_blocks(
         block = np.minimum((middle + 1e-9).astype(np.intp), n_blocks - 1)
         sums = np.bincount(block, weights=weight * dealt)
         masses = np.bincount(block, weights=weight)
-        yield float(np.median(sums[masses > 0] / masses[masses > 0]))
+        medians.append(np.median(sums[masses > 0] / masses[masses > 0]))
+    return float(np.mean(medians))
 
 
 def _cut_into_pieces(
